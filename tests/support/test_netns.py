@@ -1,0 +1,23 @@
+from __future__ import annotations
+
+import subprocess
+
+import pytest
+
+from tests.support.netns import Network, python
+
+pytestmark = pytest.mark.netns
+
+
+def test_two_namespaces_reach_each_other_and_leave_nothing() -> None:
+    with Network() as network:
+        left, right = network.namespace("left"), network.namespace("right")
+        network.link(left, "eth0", right, "eth0")
+        left.address("eth0", "192.0.2.1/24")
+        right.address("eth0", "192.0.2.2/24")
+        assert left.ping("192.0.2.2")
+        process = right.spawn(*python("-c", "import time; time.sleep(60)"))
+        names = (left.name, right.name)
+    assert process.returncode is not None
+    listed = subprocess.run(["ip", "netns", "list"], capture_output=True, text=True, check=True).stdout
+    assert not any(name in listed for name in names)
