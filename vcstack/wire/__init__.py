@@ -1,0 +1,1 @@
+"""Floor 0: bytes on the wire as values, and back."""
