@@ -1,0 +1,1 @@
+"""Floor 1: the cryptographic primitives of IKEv2 and ESP; nothing above it imports `cryptography`."""
