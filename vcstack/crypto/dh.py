@@ -23,7 +23,7 @@ class Group(Protocol):
         """Size of a public value on the wire, in bytes."""
 
     def generate(self, entropy: Entropy) -> tuple[bytes, Callable[[bytes], bytes]]:
-        """Return a public value and the function from a peer's public value to the shared secret."""
+        """Make a key: its public value, and the function from a peer's public value to the shared secret."""
 
 
 # Transform Type 4 numbers (IANA ikev2-parameters).

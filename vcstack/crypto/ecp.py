@@ -26,10 +26,14 @@ class EcpGroup:
         return 2 * self.coordinate_length
 
     def generate(self, entropy: Callable[[int], bytes]) -> tuple[bytes, Callable[[bytes], bytes]]:
-        """Return a public value and the function from a peer's public value to the shared secret."""
+        """Make a key: its public value, and the function from a peer's public value to the shared secret."""
         # FIPS 186-5 A.2.1: with 64 bits more than the order has, the remainder shows no bias.
         scalar = int.from_bytes(entropy(self.coordinate_length + _EXTRA_ENTROPY))
-        key = ec.derive_private_key(scalar % (self.curve.group_order - 1) + 1, self.curve)
+        return self.key(scalar % (self.curve.group_order - 1) + 1)
+
+    def key(self, scalar: int) -> tuple[bytes, Callable[[bytes], bytes]]:
+        """Return what `generate` does, for a given scalar between 1 and the order of the curve."""
+        key = ec.derive_private_key(scalar, self.curve)
         point = key.public_key().public_bytes(Encoding.X962, PublicFormat.UncompressedPoint)
 
         def exchange(peer_public: bytes) -> bytes:
@@ -51,7 +55,7 @@ class Curve25519Group:
     public_length = 32
 
     def generate(self, entropy: Callable[[int], bytes]) -> tuple[bytes, Callable[[bytes], bytes]]:
-        """Return a public value and the function from a peer's public value to the shared secret."""
+        """Make a key: its public value, and the function from a peer's public value to the shared secret."""
         key = X25519PrivateKey.from_private_bytes(entropy(self.public_length))
 
         def exchange(peer_public: bytes) -> bytes:

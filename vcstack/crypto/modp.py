@@ -33,13 +33,16 @@ class ModpGroup:
         return self.prime.bit_length() // 8
 
     def generate(self, entropy: Callable[[int], bytes]) -> tuple[bytes, Callable[[bytes], bytes]]:
-        """Return a public value and the function from a peer's public value to the shared secret."""
+        """Make a key: its public value, and the function from a peer's public value to the shared secret."""
         # The highest bit is always set: every exponent has the full length.
         top = 1 << (self.exponent_bits - 1)
-        exponent = int.from_bytes(entropy(self.exponent_bits // 8)) | top
-        numbers = DHParameterNumbers(self.prime, _GENERATOR, (self.prime - 1) // 2)
+        return self.key(int.from_bytes(entropy(self.exponent_bits // 8)) | top)
+
+    def key(self, exponent: int) -> tuple[bytes, Callable[[bytes], bytes]]:
+        """Return what `generate` does, for a given exponent."""
         # The exchange uses the exponent alone. With the generator as the peer's value it yields
         # our public value, by the library's constant-time exponentiation.
+        numbers = DHParameterNumbers(self.prime, _GENERATOR, (self.prime - 1) // 2)
         key = DHPrivateNumbers(exponent, DHPublicNumbers(_GENERATOR, numbers)).private_key()
 
         def power(base: int) -> bytes:
