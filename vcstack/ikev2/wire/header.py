@@ -80,7 +80,7 @@ def parse_header(data: bytes) -> Header:
 
 
 def read_header(data: bytes) -> Header:
-    """The header as it stands, of any version, to answer one that is not ours; InvalidHeader when too short."""
+    """The header as it stands, of any version, to answer one not ours; InvalidHeader when too short."""
     if len(data) < HEADER_LENGTH:
         raise InvalidHeader(f"{len(data)} octets, the header alone has {HEADER_LENGTH}")
     reader = Reader(data, "IKE header")
