@@ -64,13 +64,15 @@ def loads(
 ) -> Configuration:
     """Read a text that messages call `source`; raises ConfigError.
 
-    Secrets are looked up in `directory` (default: the current one) and `environment` (default: the process's).
+    Secrets are looked up in `directory` (default: the current one) and in `environment`
+    (default: that of the process).
     """
-    origin = Origin(directory or Path(), os.environ if environment is None else environment)
     try:
         tables = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise ConfigError(source, (Problem("", "", f"not TOML: {error}"),)) from None
+    role = "headend" if tables.get("role") == "headend" else "cpe"
+    origin = Origin(directory or Path(), os.environ if environment is None else environment, role)
     try:
         return Configuration.model_validate(tables, context=origin)
     except ValidationError as error:

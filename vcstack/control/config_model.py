@@ -7,9 +7,18 @@ Lengths of time are in seconds, sizes in bytes.
 from ipaddress import AddressValueError, IPv4Address, IPv4Interface, IPv4Network, NetmaskValueError
 from os import uname
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PrivateAttr, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PrivateAttr,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 
 from vcstack.control.config_problems import Problem
 from vcstack.control.config_types import (
@@ -31,13 +40,18 @@ from vcstack.control.config_types import (
     SocketPath,
     TunnelName,
     as_tuple,
+    differs,
     expected,
+    has_group,
+    origin_of,
+    without_group,
 )
 from vcstack.control.config_warnings import find_warnings
 from vcstack.wire.secret import Secret
 
 DEFAULT_ROUTE = IPv4Network("0.0.0.0/0")
 DEFAULT_SOCKET = Path("/run/vcstack/control.sock")
+TCP_MD5_KEY_BYTES = 80
 
 # Strong first, then what other makers ship as their default; a peer picks one of them.
 IKE_PROPOSALS = (
@@ -89,10 +103,14 @@ class Ipsec(Table):
     ike_proposals: Annotated[tuple[IkeProposalText, ...], BeforeValidator(as_tuple)] = Field(
         IKE_PROPOSALS, min_length=1, max_length=32, description="a list of IKE proposals"
     )
-    esp_proposals: Annotated[tuple[EspProposalText, ...], BeforeValidator(as_tuple)] = Field(
-        ESP_PROPOSALS, min_length=1, max_length=32, description="a list of ESP proposals"
-    )
     pfs: bool = Field(True, description="true or false")
+    esp_proposals: Annotated[tuple[EspProposalText, ...], BeforeValidator(as_tuple)] = Field(
+        ESP_PROPOSALS,
+        min_length=1,
+        max_length=32,
+        validate_default=True,
+        description="a list of ESP proposals",
+    )
     initiate: bool = Field(True, description="true or false")
     udp_encapsulation: Literal["auto", "always"] = Field("auto", description='"auto" or "always"')
     ike_lifetime_s: Seconds = Field(86400, description="a number of seconds")
@@ -109,13 +127,27 @@ class Ipsec(Table):
             return {"psk": None, **data}
         return data
 
-    @model_validator(mode="after")
-    def _ends_differ(self) -> Self:
-        if self.local_address == self.remote_address:
-            raise expected("local_address and remote_address to differ")
-        if self.remote_address is None and self.initiate:
-            raise expected('initiate = false where remote_address is "any": nobody knows whom to call')
-        return self
+    @field_validator("remote_address")
+    @classmethod
+    def _another_end(cls, address: IPv4Address | None, info: ValidationInfo) -> IPv4Address | None:
+        if address is None and origin_of(info).role == "cpe":
+            raise expected('the IPv4 address of the data centre: "any" is for the role headend')
+        return differs(address, info, "local_address")
+
+    @field_validator("esp_proposals")
+    @classmethod
+    def _agree_with_pfs(cls, proposals: tuple[str, ...], info: ValidationInfo) -> tuple[str, ...]:
+        pfs = info.data.get("pfs")
+        if pfs and not any(has_group(text) for text in proposals):
+            raise expected("a Diffie-Hellman group in one of the proposals, or pfs = false")
+        return proposals if pfs else tuple(dict.fromkeys(without_group(text) for text in proposals))
+
+    @field_validator("initiate")
+    @classmethod
+    def _knows_whom_to_call(cls, initiate: bool, info: ValidationInfo) -> bool:  # noqa: FBT001 (pydantic's)
+        if initiate and "remote_address" in info.data and info.data["remote_address"] is None:
+            raise expected('false, since remote_address is "any"')
+        return initiate
 
 
 class Gre(Table):
@@ -130,11 +162,10 @@ class Gre(Table):
     )
     keepalive_retries: int = Field(3, ge=1, le=255, description="a number of lost keepalives")
 
-    @model_validator(mode="after")
-    def _ends_differ(self) -> Self:
-        if self.local_address == self.remote_address:
-            raise expected("local_address and remote_address to differ")
-        return self
+    @field_validator("remote_address")
+    @classmethod
+    def _another_end(cls, address: IPv4Address, info: ValidationInfo) -> IPv4Address:
+        return differs(address, info, "local_address")
 
 
 class Interface(Table):
@@ -144,20 +175,20 @@ class Interface(Table):
     address: InterfaceAddress = Field(description="our tunnel interface address with its prefix length")
     remote_address: Address = Field(
         default_factory=lambda data: _other_host(data["address"]),
+        validate_default=True,
         description="the tunnel interface address of the data centre",
     )
     mss: int = Field(1350, ge=500, le=1460, description="a TCP segment size in bytes")
     mtu: Mtu = Field("auto", description='"auto" or a number of bytes')
     path_mtu_discovery: bool = Field(True, description="true or false")
 
-    @model_validator(mode="after")
-    def _peer_is_on_link(self) -> Self:
-        network = self.address.network
-        if self.remote_address not in network or self.remote_address == self.address.ip:
-            raise expected(
-                f"remote_address to be the other end's address in {network}, not {self.remote_address}"
-            )
-        return self
+    @field_validator("remote_address")
+    @classmethod
+    def _is_on_link(cls, address: IPv4Address, info: ValidationInfo) -> IPv4Address:
+        own: IPv4Interface | None = info.data.get("address")
+        if own is not None and (address not in own.network or address == own.ip):
+            raise expected(f"the other end's address in {own.network}")
+        return address
 
 
 class Bgp(Table):
@@ -171,15 +202,26 @@ class Bgp(Table):
         (DEFAULT_ROUTE,), max_length=64, description="a list of networks"
     )
 
-    @model_validator(mode="after")
-    def _external_session(self) -> Self:
-        if self.local_as == self.remote_as:
-            raise expected(
-                f"remote_as to differ from local_as ({self.local_as}): the session is external BGP"
-            )
-        if self.password is not None and len(self.password) > 80:
-            raise expected("a BGP password of at most 80 bytes, the limit of TCP MD5")
-        return self
+    @field_validator("remote_as")
+    @classmethod
+    def _is_external(cls, number: int, info: ValidationInfo) -> int:
+        return differs(number, info, "local_as")
+
+    @field_validator("password")
+    @classmethod
+    def _fits_tcp_md5(cls, password: Secret | None) -> Secret | None:
+        if password is not None and len(password) > TCP_MD5_KEY_BYTES:
+            raise expected(f"a password of at most {TCP_MD5_KEY_BYTES} bytes, the limit of TCP MD5")
+        return password
+
+    @field_validator("announce")
+    @classmethod
+    def _fits_the_role(
+        cls, networks: tuple[IPv4Network, ...], info: ValidationInfo
+    ) -> tuple[IPv4Network, ...]:
+        if origin_of(info).role == "cpe" and networks != (DEFAULT_ROUTE,):
+            raise expected("no such key: a cpe announces 0.0.0.0/0 and nothing else")
+        return networks
 
 
 class Tunnel(Table):
@@ -228,29 +270,18 @@ class Configuration(Table):
             "tunnels": {name: _complete(name, tunnel, data) for name, tunnel in data["tunnels"].items()}
         }
 
-    @model_validator(mode="after")
-    def _fits_the_role(self) -> Self:
-        for name, tunnel in self.tunnels.items():
-            if self.role == "cpe":
-                _check_cpe(name, tunnel)
-        devices = [tunnel.interface.name for tunnel in self.tunnels.values()]
+    @field_validator("tunnels")
+    @classmethod
+    def _devices_differ(cls, tunnels: dict[str, Tunnel]) -> dict[str, Tunnel]:
+        devices = [tunnel.interface.name for tunnel in tunnels.values()]
         if len(set(devices)) != len(devices):
-            raise expected("tunnels with interfaces of different names")
-        return self
+            raise expected(f"interfaces of different names, not {', '.join(devices)}")
+        return tunnels
 
     def model_post_init(self, _context: Any) -> None:
         """Tell each tunnel its name."""
         for name, tunnel in self.tunnels.items():
             tunnel._name = name  # noqa: SLF001 (the key of the table belongs to the value)
-
-
-def _check_cpe(name: str, tunnel: Tunnel) -> None:
-    if tunnel.ipsec.remote_address is None:
-        raise expected(f'tunnels.{name}.ipsec.remote_address to be an address: "any" is for the role headend')
-    if tunnel.bgp.announce != (DEFAULT_ROUTE,):
-        raise expected(
-            f"tunnels.{name}.bgp.announce to be left out: a cpe announces 0.0.0.0/0 and nothing else"
-        )
 
 
 def _complete(name: object, tunnel: Any, file: dict[str, Any]) -> Any:
@@ -280,6 +311,3 @@ def _other_host(interface: IPv4Interface) -> IPv4Address:
     """The other host of a /30 or /31; our own address, which is refused later, in a larger network."""
     hosts = list(interface.network.hosts()) if interface.network.prefixlen >= 30 else []
     return next((host for host in hosts if host != interface.ip), interface.ip)
-
-
-__all__ = ["Bgp", "Configuration", "Gre", "Interface", "Ipsec", "Secret", "Tunnel"]

@@ -1,6 +1,8 @@
 """What is wrong with a configuration, in words to act on: key, wrong value, what is expected."""
 
 import difflib
+import json
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, get_args, get_origin
@@ -37,7 +39,9 @@ def _translate(error: ValidationError, model: type[BaseModel]) -> Iterator[Probl
         if detail["type"] == "default_factory_not_called":
             continue
         path = tuple(str(part) for part in detail["loc"] if part != "[key]")
-        yield Problem(".".join(path), _shown_value(detail, path), _message(detail, path, model))
+        yield Problem(
+            ".".join(map(_shown_key, path)), _shown_value(detail, path), _message(detail, path, model)
+        )
 
 
 def _message(detail: ErrorDetails, path: tuple[str, ...], model: type[BaseModel]) -> str:
@@ -75,6 +79,11 @@ def _bounds(kind: str, context: Mapping[str, Any]) -> str:
     return templates.get(kind, "").format_map(context)
 
 
+def _shown_key(part: str) -> str:
+    """A key as TOML writes it, so that no control character of the file reaches a terminal."""
+    return part if re.fullmatch(r"[A-Za-z0-9_-]+", part) else json.dumps(part[:100])
+
+
 def _shown_value(detail: ErrorDetails, path: tuple[str, ...]) -> str:
     """The wrong value as TOML writes it; nothing of secrets, and nothing under keys that nobody knows."""
     if detail["type"] in {"missing", "extra_forbidden", UNFIT_SECRET} or SECRET_KEYS & set(path):
@@ -83,7 +92,7 @@ def _shown_value(detail: ErrorDetails, path: tuple[str, ...]) -> str:
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, str):
-        return f'"{value[:100]}"'
+        return json.dumps(value[:100], ensure_ascii=False)
     if isinstance(value, int | float):
         return str(value)
     return ""

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from ipaddress import AddressValueError, IPv4Address, IPv4Interface, IPv4Network, NetmaskValueError
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, TypeVar
 
 from pydantic import BeforeValidator, Field, PlainValidator, ValidationInfo
 from pydantic_core import PydanticCustomError
@@ -22,13 +22,24 @@ ANY_PEER = "any"
 MIN_MTU = 576
 MAX_MTU = 9000
 
+Value = TypeVar("Value")
+
+_GROUP = re.compile(r"(modp|ecp|curve|x)\d+")
+
 
 @dataclass(frozen=True, slots=True)
 class Origin:
-    """Where a configuration comes from: the directory of relative secret files, and the environment."""
+    """What a file is read with: where relative secret files are, the environment, the file's role."""
 
     directory: Path
     environment: Mapping[str, str] = field(repr=False)
+    role: str
+
+
+def origin_of(info: ValidationInfo) -> Origin:
+    """The Origin, which is the context of every validation."""
+    assert isinstance(info.context, Origin), "validation is given the origin of the file"
+    return info.context
 
 
 def expected(text: str) -> PydanticCustomError:
@@ -131,8 +142,7 @@ def parse_secret(value: object, info: ValidationInfo) -> Secret:
     """The secret behind a reference; the validation context is the Origin."""
     if isinstance(value, Secret):
         return value
-    origin = info.context
-    assert isinstance(origin, Origin), "validation is given the origin of the file"
+    origin = origin_of(info)
     try:
         return resolve(value, origin.directory, origin.environment)
     except SecretError as error:
@@ -155,6 +165,23 @@ def matching(pattern: str, description: str) -> Callable[[object], str]:
         return text
 
     return parse
+
+
+def differs(value: Value, info: ValidationInfo, other: str) -> Value:
+    """`value`, unless the key `other` of the same table has it too."""
+    if value == info.data.get(other):
+        raise expected(f"another value than that of {other}")
+    return value
+
+
+def has_group(proposal: str) -> bool:
+    """Whether an ESP proposal names a Diffie-Hellman group, for perfect forward secrecy at a rekey."""
+    return any(_GROUP.fullmatch(word) for word in proposal.split("-"))
+
+
+def without_group(proposal: str) -> str:
+    """The ESP proposal without its Diffie-Hellman groups."""
+    return "-".join(word for word in proposal.split("-") if not _GROUP.fullmatch(word))
 
 
 def as_tuple(value: object) -> object:
