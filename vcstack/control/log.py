@@ -1,0 +1,26 @@
+"""The log: one line per change of state with its reason, on stderr; nothing per packet, no secrets."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+
+_ROOT = logging.getLogger("vcstack")
+_LINE = "%(asctime)s.%(msecs)03d %(levelname)s %(message)s"
+_LINE_OF_JOURNAL = "%(levelname)s %(message)s"
+
+
+def configure(level: str) -> None:
+    """Log from `level` upwards; under systemd the journal adds the time."""
+    line = _LINE_OF_JOURNAL if "JOURNAL_STREAM" in os.environ else _LINE
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(logging.Formatter(line, datefmt="%Y-%m-%d %H:%M:%S"))
+    _ROOT.handlers[:] = [handler]
+    _ROOT.setLevel(level.upper())
+    _ROOT.propagate = False
+
+
+def get(name: str = "") -> logging.Logger:
+    """The log of a part of the daemon."""
+    return _ROOT.getChild(name) if name else _ROOT
