@@ -56,20 +56,14 @@ class TrafficSelector:
 
     @classmethod
     def parse(cls, data: bytes | bytearray | memoryview) -> Self:
-        """Read one selector that fills `data`; WireError when malformed or not IPv4."""
+        """Read one selector of type TS_IPV4_ADDR_RANGE that fills `data`; WireError for anything else."""
         reader = Reader(data, "traffic selector")
-        selector = cls.read(reader)
-        reader.check_end()
-        return selector
-
-    @classmethod
-    def read(cls, reader: Reader) -> Self:
-        """Take one selector off `reader`; WireError when malformed or not of type TS_IPV4_ADDR_RANGE."""
         kind, protocol, length = reader.u8(), reader.u8(), reader.u16()
         if kind != TS_IPV4_ADDR_RANGE or length != SELECTOR_LENGTH:
             raise WireError(f"traffic selector: type {kind} of {length} bytes, type 7 of 16 expected")
         start_port, end_port = reader.u16(), reader.u16()
         start, end = IPv4Address(reader.take(4)), IPv4Address(reader.take(4))
+        reader.check_end()
         try:
             return cls(protocol=protocol, start_port=start_port, end_port=end_port, start=start, end=end)
         except ValueError as error:
