@@ -139,13 +139,11 @@ def test_without_pfs_the_groups_go() -> None:
 
 def test_two_secrets_replace_one() -> None:
     both = 'local_psk = { env = "PSK" }\nremote_psk = { env = "OTHER_PSK" }'
-    assert (
-        read(changed('psk = { env = "PSK" }', both)).tunnels["dc-a"].ipsec.remote_psk.reveal()
-        == b"another secret"
-    )
-    assert errors(changed("psk = {", "local_psk = {")) == {
-        "tunnels.dc-a.ipsec.psk": "tunnels.dc-a.ipsec.psk: missing; expected psk, or both local_psk and remote_psk"
-    }
+    ipsec = read(changed('psk = { env = "PSK" }', both)).tunnels["dc-a"].ipsec
+    assert (ipsec.local_psk.reveal(), ipsec.remote_psk.reveal()) == (b"a secret", b"another secret")
+    ((key, message),) = errors(changed("psk = {", "local_psk = {")).items()
+    assert key == "tunnels.dc-a.ipsec.psk"
+    assert message.endswith("missing; expected psk, or both local_psk and remote_psk")
 
 
 @pytest.mark.parametrize(
