@@ -13,6 +13,8 @@ ProtocolError
 |-- ConfigurationError        the operator wrote what cannot work
 """
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import ClassVar
 
 from vcstack.ikev2.iana import DhGroup, NotifyType, PayloadType
@@ -79,10 +81,43 @@ class UnsupportedCriticalPayload(RemoteProtocolError):
         self.payload_type = payload_type
 
 
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """A transform type on which two ends do not meet, with the names of what each has (none: left out)."""
+
+    type: str
+    ours: tuple[str, ...]
+    theirs: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Mismatch:
+    """Why nothing could be chosen: the transform types that differ between the two closest proposals."""
+
+    differences: tuple[Difference, ...]
+    as_initiator: bool
+
+    def __str__(self) -> str:
+        we, peer = (
+            ("we offered", "the peer chose") if self.as_initiator else ("we accept", "the peer offered")
+        )
+        return "; ".join(
+            f"{item.type}: {we} {_listed(item.ours)}, {peer} {_listed(item.theirs)}"
+            for item in self.differences
+        )
+
+
 class NoProposalChosen(RemoteProtocolError):
-    """None of the peer's proposals is ours, or its choice is none that we offered (RFC 7296 2.7)."""
+    """None of the peer's proposals is ours, or its choice is none that we offered (RFC 7296 2.7).
+
+    `mismatch` names the transform types that differed, where it is about those.
+    """
 
     notify = NotifyType.NO_PROPOSAL_CHOSEN
+
+    def __init__(self, reason: str, *, mismatch: Mismatch | None = None) -> None:
+        super().__init__(reason)
+        self.mismatch = mismatch
 
 
 class InvalidKePayload(RemoteProtocolError):
@@ -106,3 +141,7 @@ class AuthenticationFailed(RemoteProtocolError):
     """Wrong identity, wrong key or a method we do not take (RFC 7296 2.21.2)."""
 
     notify = NotifyType.AUTHENTICATION_FAILED
+
+
+def _listed(names: Sequence[str]) -> str:
+    return ", ".join(names) or "none"
