@@ -134,7 +134,7 @@ def test_without_pfs_the_groups_go() -> None:
     text = with_key("ipsec", 'pfs = false\nesp_proposals = ["aes256gcm16-ecp384", "aes256gcm16-modp2048"]')
     assert read(text).tunnels["dc-a"].ipsec.esp_proposals == ("aes256gcm16",)
     defaults = read(with_key("ipsec", "pfs = false")).tunnels["dc-a"].ipsec.esp_proposals
-    assert defaults == ("aes256gcm16", "aes128gcm16")
+    assert defaults == ("aes256gcm16-aes128gcm16",)
 
 
 def test_two_secrets_replace_one() -> None:
@@ -169,8 +169,24 @@ WRONG = [
     ("gre", "key = 4294967296", "key: 4294967296: expected at most 4294967295"),
     ("ipsec", 'udp_encapsulation = "never"', "udp_encapsulation: \"never\": expected 'auto' or 'always'"),
     ("ipsec", "replay_window = 1000", "replay_window: 1000: expected a multiple of 64 from 64 to 65536"),
-    ("ipsec", "ike_proposals = []", "ike_proposals: expected at least 1 of them"),
+    ("ipsec", "ike_proposals = []", "ike_proposals: expected a list that is not empty"),
     ("ipsec", 'ike_proposals = "aes"', 'ike_proposals: "aes": expected a list'),
+    (
+        "ipsec",
+        'local_id = "fqdn:"',
+        'local_id: "fqdn:": an IPv4 address, fqdn:NAME, email:NAME or key_id:NAME expected',
+    ),
+    ("ipsec", 'local_id = "::1"', 'local_id: "::1": an IPv4 address'),
+    (
+        "ipsec",
+        'ike_proposals = ["aes256gcm16-ecp384"]',
+        'ike_proposals.0: "aes256gcm16-ecp384": a PRF is missing',
+    ),
+    (
+        "ipsec",
+        'esp_proposals = ["aes256-sha1"]',
+        "esp_proposals.0: \"aes256-sha1\": 'sha1' is refused: too weak",
+    ),
     ("ipsec", 'lcoal_id = "x"', 'lcoal_id: unknown key; did you mean "local_id"?'),
     ("ipsec", "esp_proposals = ['aes256gcm16']", "esp_proposals: expected a Diffie-Hellman group"),
     ("interface", "mss = 1461", "mss: 1461: expected at most 1460"),

@@ -1,0 +1,1 @@
+"""Configuration, supervision and status: the one place where the four protocols meet."""

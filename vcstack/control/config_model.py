@@ -39,6 +39,7 @@ from vcstack.control.config_types import (
     SecretReference,
     SocketPath,
     TunnelName,
+    as_full_tuple,
     as_tuple,
     differs,
     expected,
@@ -47,30 +48,15 @@ from vcstack.control.config_types import (
     without_group,
 )
 from vcstack.control.config_warnings import find_warnings
+from vcstack.ikev2.proposal import DEFAULT_ESP_PROPOSALS, DEFAULT_IKE_PROPOSALS
 from vcstack.wire.secret import Secret
 
 DEFAULT_ROUTE = IPv4Network("0.0.0.0/0")
 DEFAULT_SOCKET = Path("/run/vcstack/control.sock")
 TCP_MD5_KEY_BYTES = 80
 
-# Strong first, then what other makers ship as their default; a peer picks one of them.
-IKE_PROPOSALS = (
-    "aes256gcm16-prfsha384-ecp384",
-    "aes256gcm16-prfsha512-ecp521",
-    "aes256gcm16-prfsha256-ecp256",
-    "aes128gcm16-prfsha256-ecp256",
-    "aes256-sha512-prfsha512-ecp384",
-    "aes256-sha384-prfsha384-ecp384",
-    "aes256-sha256-prfsha256-ecp256",
-    "aes256-sha256-prfsha256-modp2048",
-)
-ESP_PROPOSALS = (
-    "aes256gcm16-ecp384",
-    "aes256gcm16-ecp521",
-    "aes256gcm16-ecp256",
-    "aes256gcm16-modp2048",
-    "aes128gcm16-ecp256",
-)
+IKE_PROPOSALS = tuple(map(str, DEFAULT_IKE_PROPOSALS))
+ESP_PROPOSALS = tuple(map(str, DEFAULT_ESP_PROPOSALS))
 
 
 class Table(BaseModel):
@@ -100,13 +86,12 @@ class Ipsec(Table):
     remote_psk: SecretReference = Field(
         default_factory=lambda data: data["psk"], description="the secret that the peer proves", exclude=True
     )
-    ike_proposals: Annotated[tuple[IkeProposalText, ...], BeforeValidator(as_tuple)] = Field(
-        IKE_PROPOSALS, min_length=1, max_length=32, description="a list of IKE proposals"
+    ike_proposals: Annotated[tuple[IkeProposalText, ...], BeforeValidator(as_full_tuple)] = Field(
+        IKE_PROPOSALS, max_length=32, description="a list of IKE proposals"
     )
     pfs: bool = Field(True, description="true or false")
-    esp_proposals: Annotated[tuple[EspProposalText, ...], BeforeValidator(as_tuple)] = Field(
+    esp_proposals: Annotated[tuple[EspProposalText, ...], BeforeValidator(as_full_tuple)] = Field(
         ESP_PROPOSALS,
-        min_length=1,
         max_length=32,
         validate_default=True,
         description="a list of ESP proposals",

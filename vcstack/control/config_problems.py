@@ -10,7 +10,7 @@ from typing import Any, get_args, get_origin
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
-from vcstack.control.config_types import EXPECTED, UNFIT_SECRET
+from vcstack.control.config_types import EXPECTED, STATED
 
 SECRET_KEYS = frozenset({"psk", "local_psk", "remote_psk", "password"})
 
@@ -48,7 +48,7 @@ def _message(detail: ErrorDetails, path: tuple[str, ...], model: type[BaseModel]
     kind = detail["type"]
     if kind == "extra_forbidden":
         return _unknown_key(path, model)
-    if kind == UNFIT_SECRET:
+    if kind == STATED:
         return detail["msg"]
     description = _description(path, model)
     if kind == "missing":
@@ -86,7 +86,7 @@ def _shown_key(part: str) -> str:
 
 def _shown_value(detail: ErrorDetails, path: tuple[str, ...]) -> str:
     """The wrong value as TOML writes it; nothing of secrets, and nothing under keys that nobody knows."""
-    if detail["type"] in {"missing", "extra_forbidden", UNFIT_SECRET} or SECRET_KEYS & set(path):
+    if detail["type"] in {"missing", "extra_forbidden"} or SECRET_KEYS & set(path):
         return ""
     value = detail["input"]
     if isinstance(value, bool):

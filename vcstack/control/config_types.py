@@ -1,6 +1,7 @@
 """The vocabulary of the configuration file: a type turns text into a value, or says what is expected.
 
-The parsers raise PydanticCustomError of type `EXPECTED`, whose message completes the sentence "expected ...".
+The parsers raise PydanticCustomError: of type EXPECTED, whose message completes the sentence "expected ...",
+or of type STATED, whose message stands by itself.
 """
 
 import re
@@ -14,17 +15,19 @@ from pydantic import BeforeValidator, Field, PlainValidator, ValidationInfo
 from pydantic_core import PydanticCustomError
 
 from vcstack.control.secrets import SecretError, resolve
+from vcstack.ikev2.errors import ConfigurationError
+from vcstack.ikev2.iana import DhGroup
+from vcstack.ikev2.identity import Identity
+from vcstack.ikev2.proposal import EspProposal, IkeProposal
 from vcstack.wire.secret import Secret
 
 EXPECTED = "vcstack_expected"
-UNFIT_SECRET = "vcstack_secret"  # noqa: S105 (the name of an error type)
+STATED = "vcstack_stated"
 ANY_PEER = "any"
 MIN_MTU = 576
 MAX_MTU = 9000
 
 Value = TypeVar("Value")
-
-_GROUP = re.compile(r"(modp|ecp|curve|x)\d+")
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +48,11 @@ def origin_of(info: ValidationInfo) -> Origin:
 def expected(text: str) -> PydanticCustomError:
     """The error that a value is not `text`."""
     return PydanticCustomError(EXPECTED, "{text}", {"text": text})
+
+
+def stated(text: str) -> PydanticCustomError:
+    """The error that `text` says by itself."""
+    return PydanticCustomError(STATED, "{text}", {"text": text})
 
 
 def parse_address(value: object) -> IPv4Address:
@@ -146,7 +154,7 @@ def parse_secret(value: object, info: ValidationInfo) -> Secret:
     try:
         return resolve(value, origin.directory, origin.environment)
     except SecretError as error:
-        raise PydanticCustomError(UNFIT_SECRET, "{text}", {"text": str(error)}) from None
+        raise stated(str(error)) from None
 
 
 def parse_optional_secret(value: object, info: ValidationInfo) -> Secret | None:
@@ -174,19 +182,49 @@ def differs(value: Value, info: ValidationInfo, other: str) -> Value:
     return value
 
 
+def parse_identity(value: object) -> str:
+    """The text of an identity that IKE can carry."""
+    return _accepted(_text(value), Identity.parse, "identity")
+
+
+def parse_ike_proposal(value: object) -> str:
+    """The text of a proposal for IKE SAs."""
+    return _accepted(_text(value), IkeProposal.parse, "proposal")
+
+
+def parse_esp_proposal(value: object) -> str:
+    """The text of a proposal for ESP."""
+    return _accepted(_text(value), EspProposal.parse, "proposal")
+
+
+def _accepted(text: str, parse: Callable[[str], object], kind: str) -> str:
+    try:
+        parse(text)
+    except ConfigurationError as error:
+        raise stated(str(error).removeprefix(f"{kind} {text!r}: ")) from None
+    return text
+
+
 def has_group(proposal: str) -> bool:
     """Whether an ESP proposal names a Diffie-Hellman group, for perfect forward secrecy at a rekey."""
-    return any(_GROUP.fullmatch(word) for word in proposal.split("-"))
+    return any(group != DhGroup.NONE for group in EspProposal.parse(proposal).groups)
 
 
 def without_group(proposal: str) -> str:
     """The ESP proposal without its Diffie-Hellman groups."""
-    return "-".join(word for word in proposal.split("-") if not _GROUP.fullmatch(word))
+    return str(EspProposal.parse(proposal).without_groups())
 
 
 def as_tuple(value: object) -> object:
     """A TOML list, kept as a tuple."""
     return tuple(value) if isinstance(value, list) else value
+
+
+def as_full_tuple(value: object) -> object:
+    """A TOML list that is not empty, kept as a tuple."""
+    if value == []:
+        raise expected("a list that is not empty")
+    return as_tuple(value)
 
 
 def _text(value: object) -> str:
@@ -225,21 +263,9 @@ DeviceName = Annotated[
         )
     ),
 ]
-IdentityText = Annotated[
-    str,
-    BeforeValidator(
-        matching(
-            r"(fqdn:|key_id:|ipv4:)?[!-~]{1,255}",
-            'an identity: an IPv4 address, "fqdn:cpe.example" or "key_id:text"',
-        )
-    ),
-]
-IkeProposalText = Annotated[
-    str, BeforeValidator(matching(r"[a-z0-9]+(-[a-z0-9]+)+", "algorithms joined by hyphens"))
-]
-EspProposalText = Annotated[
-    str, BeforeValidator(matching(r"[a-z0-9]+(-[a-z0-9]+)*", "algorithms joined by hyphens"))
-]
+IdentityText = Annotated[str, BeforeValidator(parse_identity)]
+IkeProposalText = Annotated[str, BeforeValidator(parse_ike_proposal)]
+EspProposalText = Annotated[str, BeforeValidator(parse_esp_proposal)]
 ReplayWindow = Annotated[int, BeforeValidator(parse_replay_window)]
 Seconds = Annotated[float, Field(ge=1, le=31_536_000, allow_inf_nan=False)]
 AsNumber = Annotated[int, BeforeValidator(parse_as_number)]
