@@ -68,9 +68,17 @@ def test_unknown_kinds_are_kept() -> None:
     assert replace(SYN, options=b"\xfd\4ab").parse_options() == (TcpOption(253, b"ab", offset=0),)
 
 
-@pytest.mark.parametrize("options", [b"\1\1\1\2", b"\2\0\0\0", b"\2\1\0\0", b"\2\5\0\0"])
-def test_malformed_options_are_refused(options: bytes) -> None:
-    with pytest.raises(WireError, match="TCP option"):
+@pytest.mark.parametrize(
+    ("options", "problem"),
+    [
+        (b"\1\1\1\2", "TCP options: 1 bytes expected"),
+        (b"\2\0\0\0", "TCP option 2 of length 0"),
+        (b"\2\1\0\0", "TCP option 2 of length 1"),
+        (b"\2\5\0\0", "TCP options: 3 bytes expected"),
+    ],
+)
+def test_malformed_options_are_refused(options: bytes, problem: str) -> None:
+    with pytest.raises(WireError, match=problem):
         replace(SYN, options=options).parse_options()
 
 

@@ -46,8 +46,7 @@ class ModpGroup:
         key = DHPrivateNumbers(exponent, DHPublicNumbers(_GENERATOR, numbers)).private_key()
 
         def power(base: int) -> bytes:
-            result = key.exchange(DHPublicNumbers(base, numbers).public_key())
-            return result.rjust(self.public_length, b"\0")
+            return key.exchange(DHPublicNumbers(base, numbers).public_key())
 
         return power(_GENERATOR), lambda peer_public: power(self._checked(peer_public))
 
