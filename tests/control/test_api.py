@@ -56,7 +56,7 @@ def raw(path: Path, data: bytes) -> Any:
 
 
 def test_a_command_gets_its_answer(path: Path) -> None:
-    assert served(path, lambda: api.ask(path, "echo", text="hello")) == {"heard": "hello"}
+    assert served(path, lambda: api.ask(path, "echo", {"text": "hello"})) == {"heard": "hello"}
 
 
 def test_a_large_answer_arrives_whole(path: Path) -> None:
@@ -65,7 +65,7 @@ def test_a_large_answer_arrives_whole(path: Path) -> None:
 
 def test_a_commands_value_error_is_the_callers(path: Path) -> None:
     with pytest.raises(api.RefusedError, match="no tunnel dc-z"):
-        served(path, lambda: api.ask(path, "refuse", tunnel="dc-z"))
+        served(path, lambda: api.ask(path, "refuse", {"tunnel": "dc-z"}))
 
 
 @pytest.mark.parametrize(
@@ -84,7 +84,7 @@ def test_a_second_daemon_is_refused_and_the_first_lives_on(path: Path) -> None:
     def second() -> Any:
         with pytest.raises(AlreadyRunningError, match=str(path)):
             Server(path, {}).claim()
-        return api.ask(path, "echo", text="still here")
+        return api.ask(path, "echo", {"text": "still here"})
 
     assert served(path, second) == {"heard": "still here"}
 

@@ -11,6 +11,7 @@ import socket
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
 
@@ -22,13 +23,15 @@ class RefusedError(Exception):
     """The daemon answered with an error."""
 
 
-def ask(path: Path, command: str, timeout_s: float = 5.0, **arguments: object) -> Any:
+def ask(
+    path: Path, command: str, arguments: Mapping[str, object] | None = None, timeout_s: float = 5.0
+) -> Any:
     """Ask the daemon behind `path`. Raises UnreachableError, RefusedError."""
     try:
         with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
             connection.settimeout(timeout_s)
             connection.connect(str(path))
-            connection.sendall(json.dumps({"command": command, **arguments}).encode() + b"\n")
+            connection.sendall(json.dumps({**(arguments or {}), "command": command}).encode() + b"\n")
             answer = json.loads(_read_all(connection))
     except TimeoutError:
         raise UnreachableError(f"the daemon behind {path} does not answer") from None

@@ -38,6 +38,11 @@ class Server:
         self._lock: int | None = None
         self._server: asyncio.Server | None = None
 
+    @property
+    def claimed(self) -> bool:
+        """Whether the lock is ours."""
+        return self._lock is not None
+
     def claim(self) -> None:
         """Take the lock, before anything else is touched. Raises AlreadyRunningError, CannotServeError."""
         lock_path = self._path.with_name(self._path.name + ".lock")
