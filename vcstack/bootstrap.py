@@ -67,7 +67,6 @@ class BootstrapError(Exception):
 
 def main(arguments: Sequence[str]) -> int:
     """Set up, then run `lab` or `test` with the rest of the arguments; returns the exit status."""
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     if not arguments or arguments[0] not in PACKAGES:
         say("usage: python3 -m vcstack.bootstrap lab|test [arguments]")
         return 2
@@ -95,8 +94,18 @@ def test(arguments: Sequence[str]) -> int:
     failed = [name for name, command in CHECKS.items() if not check(name, command)]
     verdict = f"failed: {', '.join(failed)}" if failed else "all passed"
     say(f"checks {verdict}; now the tests")
-    status = run([str(VENV / "bin" / "python"), "-m", "pytest", *arguments], capture=False).returncode
+    status = attend([str(VENV / "bin" / "python"), "-m", "pytest", *arguments])
     return status or (1 if failed else 0)
+
+
+def attend(command: Sequence[str]) -> int:
+    """Run the command with our output, and let it clean up when we are told to stop; its exit status."""
+    with subprocess.Popen(command, cwd=ROOT) as process:  # noqa: S603 (no shell, a command of this file)
+        # The terminal sends SIGINT to both of us; whoever sends SIGTERM knows this process only.
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        signal.signal(signal.SIGTERM, lambda *_: process.send_signal(signal.SIGINT))
+        status = process.wait()
+    return status if status >= 0 else 128 - status
 
 
 def check(name: str, command: Sequence[str]) -> bool:
@@ -268,18 +277,15 @@ def must(result: subprocess.CompletedProcess[str], message: str) -> None:
         raise BootstrapError(message)
 
 
-def run(command: Sequence[str], *, capture: bool = True) -> subprocess.CompletedProcess[str]:
-    """Run a command in the checkout, with both outputs captured in one, or straight through."""
-    sys.stdout.flush()
-    environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive", "LC_ALL": "C.UTF-8"}
-    output = subprocess.PIPE if capture else None
+def run(command: Sequence[str]) -> subprocess.CompletedProcess[str]:
+    """Run a command in the checkout and capture both its outputs in one."""
     return subprocess.run(  # noqa: S603 (no shell, and commands of this file only)
         command,
         cwd=ROOT,
-        env=environment,
+        env={**os.environ, "DEBIAN_FRONTEND": "noninteractive", "LC_ALL": "C.UTF-8"},
         stdin=subprocess.DEVNULL,
-        stdout=output,
-        stderr=subprocess.STDOUT if capture else None,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
         text=True,
         errors="replace",
         check=False,
@@ -293,4 +299,5 @@ def say(line: str) -> None:
 
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     sys.exit(main(sys.argv[1:]))
