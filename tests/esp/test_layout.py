@@ -1,5 +1,5 @@
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from vcstack.esp import layout
@@ -40,6 +40,7 @@ def test_size_on_the_wire(payload: int, esp: int, esp_in_udp: int) -> None:
     assert layout.wire_size(payload, udp_encapsulation=True) == esp_in_udp
 
 
+@settings(deadline=None)
 @given(st.integers(min_value=80, max_value=65535), st.booleans())
 def test_the_largest_payload_fits_and_one_byte_more_does_not(path_mtu: int, udp: bool) -> None:
     largest = layout.max_payload(path_mtu, udp_encapsulation=udp)
@@ -47,6 +48,7 @@ def test_the_largest_payload_fits_and_one_byte_more_does_not(path_mtu: int, udp:
     assert layout.wire_size(largest + 1, udp_encapsulation=udp) > path_mtu
 
 
+@settings(deadline=None)
 @given(st.integers(min_value=0, max_value=2000), st.sampled_from([4, 16, 64, 256]))
 def test_padding_is_the_least_that_aligns(payload: int, pad_to: int) -> None:
     padding = layout.padding_length(payload, pad_to)

@@ -1,5 +1,5 @@
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from vcstack.esp.lifetime import Expiry, Lifetime, Limit, Meter, Phase
@@ -66,6 +66,7 @@ def test_limits_that_make_no_sense_are_refused(limits: dict[str, int]) -> None:
         Lifetime(**limits)
 
 
+@settings(deadline=None)
 @given(st.lists(st.tuples(st.integers(0, 40), st.integers(0, 4000), st.integers(0, 40)), max_size=40))
 def test_any_use_gives_at_most_one_soft_and_then_one_hard(steps: list[tuple[int, int, int]]) -> None:
     meter = Meter(

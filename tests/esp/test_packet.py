@@ -2,7 +2,7 @@ import json
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.esp.support import FAR, KEY, NEAR, SALT, SPI, packet
@@ -32,6 +32,7 @@ def refusal(data: bytes) -> Drop:
     return caught.value.reason
 
 
+@settings(deadline=None)
 @given(
     st.binary(max_size=300),
     st.integers(1, (1 << 32) - 1),
@@ -48,6 +49,7 @@ def test_open_gives_what_was_sealed(
     assert esp.open(cipher(), data, esn_high=esn_high) == esp.Opened(spi, sequence, next_header, payload)
 
 
+@settings(deadline=None)
 @given(st.data())
 def test_a_changed_bit_anywhere_fails_authentication(data: st.DataObject) -> None:
     sealed = bytearray(esp.seal(cipher(), SPI, 1, IV, b"voice"))

@@ -151,7 +151,7 @@ def extend_as_rfc_4303_a22(low: int, top: int, size: int) -> int:
     return max(0, high) << 32 | low
 
 
-@settings(max_examples=300)
+@settings(max_examples=300, deadline=None)
 @given(
     st.sampled_from([64, 4096, 65536]),
     st.integers(0, 3),

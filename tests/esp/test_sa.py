@@ -2,7 +2,7 @@ from collections import deque
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.esp.support import FAR, KEY, NEAR, SALT, SPI, packet, parameters
@@ -60,6 +60,7 @@ def test_esn_crosses_the_32_bit_boundary() -> None:
     assert receiver.drops == {Drop.REPLAYED: 6}
 
 
+@settings(deadline=None)
 @given(st.lists(st.integers(1, 100), max_size=20))
 def test_reserved_numbers_never_overlap(counts: list[int]) -> None:
     sender, _ = outbound()
@@ -172,6 +173,7 @@ def test_old_and_repeated_packets_are_told_apart() -> None:
     assert receiver.drops == {Drop.REPLAYED: 1, Drop.TOO_OLD: 1}
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=120))
 def test_any_bytes_are_dropped_and_counted(data: bytes) -> None:
     receiver, _ = inbound()

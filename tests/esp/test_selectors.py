@@ -21,7 +21,7 @@ def selectors(draw: st.DrawFn) -> TrafficSelector:
     )
 
 
-@settings(max_examples=200)
+@settings(max_examples=200, deadline=None)
 @given(
     st.lists(selectors(), max_size=3),
     st.lists(selectors(), max_size=3),
