@@ -245,6 +245,11 @@ CHANGED = [
     ("local_as = 64512\n", "", "bgp.local_as: missing; expected our autonomous system number"),
     ("[tunnels.dc-a.bgp]\nlocal_as = 64512\nremote_as = 64600\n", "", "bgp: missing; expected the table"),
     ("[tunnels.dc-a]", "[tunnels.DC-A]\n[tunnels.dc-a]", 'tunnels.DC-A: "DC-A": expected a tunnel\'s name'),
+    (
+        'region = "10.77.0.0/24"',
+        'region = "0.0.0.0/0"',
+        'region: "0.0.0.0/0": expected a network of /16 or smaller',
+    ),
     ('region = "10.77.0.0/24"', "", "region: missing; expected the /24 of the region"),
     (
         'region = "10.77.0.0/24"',

@@ -54,6 +54,7 @@ from vcstack.wire.secret import Secret
 DEFAULT_ROUTE = IPv4Network("0.0.0.0/0")
 DEFAULT_SOCKET = Path("/run/vcstack/control.sock")
 TCP_MD5_KEY_BYTES = 80
+SHORTEST_REGION = 16
 
 IKE_PROPOSALS = tuple(map(str, DEFAULT_IKE_PROPOSALS))
 ESP_PROPOSALS = tuple(map(str, DEFAULT_ESP_PROPOSALS))
@@ -254,6 +255,14 @@ class Configuration(Table):
         return data | {
             "tunnels": {name: _complete(name, tunnel, data) for name, tunnel in data["tunnels"].items()}
         }
+
+    @field_validator("region")
+    @classmethod
+    def _is_a_region(cls, network: IPv4Network) -> IPv4Network:
+        # The whole region becomes unreachable while no tunnel carries it: not half the internet.
+        if network.prefixlen < SHORTEST_REGION:
+            raise expected(f"a network of /{SHORTEST_REGION} or smaller")
+        return network
 
     @field_validator("tunnels")
     @classmethod
