@@ -21,7 +21,8 @@ def print_status(answer: Mapping[str, Any]) -> None:
     for name, tunnel in answer["tunnels"].items():
         _console.print()
         _console.print(Text.assemble((name, "bold"), _place(tunnel)))
-        _console.print(_layers(tunnel))
+        for layer in LAYERS:
+            _print_layer(layer, tunnel[layer])
         _console.print(f"  {traffic(tunnel['counters'])}")
     _console.print()
     print_routes(answer["routes"])
@@ -73,15 +74,9 @@ def _place(tunnel: Mapping[str, Any]) -> str:
     return f"  {tunnel['prefix']} through {tunnel['interface']}, MTU {tunnel['mtu']}"
 
 
-def _layers(tunnel: Mapping[str, Any]) -> Table:
-    table = Table(box=None, show_header=False, pad_edge=False, padding=(0, 1))
-    for _ in range(5):
-        table.add_column(no_wrap=True)
-    for name in LAYERS:
-        layer = tunnel[name]
-        state = Text(layer["state"], style=_STYLES.get(layer["state"], ""))
-        table.add_row(" ", name, state, duration(layer["since_s"]), _why(layer))
-    return table
+def _print_layer(name: str, layer: Mapping[str, Any]) -> None:
+    state = (f"{layer['state']:<10}", _STYLES.get(layer["state"], ""))
+    _console.print(Text.assemble(f"  {name}  ", state, f"  {duration(layer['since_s']):<12}  {_why(layer)}"))
 
 
 def _why(layer: Mapping[str, Any]) -> str:
