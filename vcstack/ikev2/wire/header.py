@@ -66,12 +66,13 @@ class Header:
 def parse_header(data: bytes) -> Header:
     """The header of a whole datagram, checked: InvalidHeader or InvalidMajorVersion (RFC 7296 2.5)."""
     header = read_header(data)
-    if header.major > MAJOR_VERSION:
-        raise InvalidMajorVersion(f"major version {header.major}, ours is {MAJOR_VERSION}")
     if header.major < MAJOR_VERSION:
         raise InvalidHeader(f"major version {header.major}: not IKEv2")
+    # Before the version: garbage that looks like a later one deserves no answer.
     if header.length != len(data):
         raise InvalidHeader(f"the header says {header.length} octets, {len(data)} came")
+    if header.major > MAJOR_VERSION:
+        raise InvalidMajorVersion(f"major version {header.major}, ours is {MAJOR_VERSION}")
     if header.length > MAX_MESSAGE_BYTES:
         raise InvalidHeader(f"{header.length} octets, at most {MAX_MESSAGE_BYTES} are taken")
     if header.initiator_spi == NO_SPI:
