@@ -49,8 +49,8 @@ TEST_PACKAGES = {
 """Debian packages of the tests: real peers and independent tools."""
 NOT_EVERYWHERE = frozenset({"user-mode-linux"})
 """Packages that Debian has for some architectures only; tests that need them say so and are skipped."""
-DAEMONS = {"bird2": "bird.service"}
-"""Packages that would start a daemon at the next boot, which nobody asked for."""
+SERVICES = ("bird.service", "strongswan-starter.service")
+"""What those packages would start at the next boot, which nobody asked for; the second takes our ports."""
 PACKAGES: dict[str, dict[str, str]] = {"lab": LAB_PACKAGES, "test": TEST_PACKAGES}
 EXTRAS: dict[str, list[str]] = {"lab": [], "test": ["dev"]}
 CHECKS = {
@@ -165,6 +165,7 @@ def apt_install(packages: list[str]) -> None:
     if not packages:
         return
     say(f"installing Debian packages: {' '.join(packages)}")
+    wanted = enabled_services()
     with no_daemons():
         result = apt_get("install", "--no-install-recommends", *packages)
         if result.returncode and not updated:
@@ -173,9 +174,16 @@ def apt_install(packages: list[str]) -> None:
     if result.returncode:
         sys.stderr.write(result.stdout)
         raise BootstrapError(f"apt-get could not install: {' '.join(packages)}")
-    for package in packages:
-        if package in DAEMONS and shutil.which("systemctl"):
-            run(["systemctl", "disable", "--quiet", DAEMONS[package]])
+    for service in sorted(enabled_services() - wanted):
+        say(f"keeping {service} from starting at boot")
+        run(["systemctl", "disable", "--quiet", service])
+
+
+def enabled_services() -> set[str]:
+    """Those of SERVICES that systemd starts at boot."""
+    if not shutil.which("systemctl"):
+        return set()
+    return {name for name in SERVICES if run(["systemctl", "--quiet", "is-enabled", name]).returncode == 0}
 
 
 def available(packages: list[str]) -> list[str]:
@@ -258,7 +266,8 @@ def is_current(extras: Sequence[str]) -> bool:
 def fingerprint() -> dict[str, str]:
     """What an environment depends on."""
     project = hashlib.sha256((ROOT / "pyproject.toml").read_bytes()).hexdigest()
-    return {"python": sys.version, "project": project, "root": str(ROOT)}
+    python = ".".join(map(str, sys.version_info[:3]))
+    return {"python": f"{sys.executable} {python}", "project": project, "root": str(ROOT)}
 
 
 def requirements(extras: Sequence[str]) -> list[str]:
