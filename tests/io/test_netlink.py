@@ -152,6 +152,11 @@ def test_path_and_addresses(host: Namespace) -> None:
     assert addresses == ["127.0.0.1", "192.0.2.1"]
 
 
+def test_a_routes_own_mtu_counts(host: Namespace) -> None:
+    host.ip("route", "add", "192.0.2.9", "dev", "eth0", "mtu", "1400")
+    assert inside(host, 'return (await kernel.path_to(IPv4Address("192.0.2.9"))).mtu') == 1400
+
+
 def test_a_missing_interface_is_named(host: Namespace) -> None:
     text = inside(
         host,

@@ -59,7 +59,7 @@ class Rule:
 
 @dataclass(frozen=True, slots=True)
 class PathInfo:
-    """How the kernel reaches a destination: the device, its MTU in bytes, the source address it chooses."""
+    """How the kernel reaches a destination: the device, the path's MTU in bytes, the source address it chooses."""
 
     device: str
     mtu: int
@@ -211,7 +211,9 @@ class _Kernel:
         except self._error:
             return None
         (link,) = self._ip.link("get", index=answer.get("oif"))
-        return PathInfo(link.get("ifname"), link.get("mtu"), IPv4Address(answer.get("prefsrc")))
+        metrics = answer.get("metrics")  # the route's own MTU, or one that the kernel learned from ICMP
+        mtu = (metrics.get("mtu") if metrics else None) or link.get("mtu")
+        return PathInfo(link.get("ifname"), mtu, IPv4Address(answer.get("prefsrc")))
 
     def addresses(self) -> frozenset[IPv4Address]:
         return frozenset(IPv4Address(message.get("local")) for message in self._ip.get_addr(family=2))
