@@ -116,6 +116,20 @@ def test_the_window_is_exactly_as_wide_as_configured() -> None:
     assert window.check(1000 - 128) is Verdict.TOO_OLD
 
 
+def test_a_reordered_batch_at_the_lower_edge() -> None:
+    window = ReplayWindow(128)
+    window.commit(1000)
+    assert window.commit_batch(rows([873, 872, 874, 873])).tolist() == [True, False, True, False]
+    assert (window.replayed, window.too_old) == (1, 1)
+
+
+def test_a_lossy_run_as_wide_as_the_window_keeps_its_lowest_number() -> None:
+    window = ReplayWindow(64)
+    assert window.commit_batch(rows([100, 163])).all()
+    assert window.check(100) is Verdict.REPLAYED
+    assert window.check(101) is Verdict.ACCEPTED
+
+
 def test_empty_batches_pass() -> None:
     window = ReplayWindow()
     assert window.check_batch(rows([])).tolist() == window.commit_batch(rows([])).tolist() == []

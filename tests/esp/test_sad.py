@@ -64,10 +64,11 @@ def test_without_an_outbound_sa_there_is_nothing_to_seal_with() -> None:
 
 def test_retiring_the_current_sa_falls_back_to_the_latest_of_the_others() -> None:
     near, _ = pair()
-    near.install_outbound(parameters(local=NEAR, remote=FAR, spi=NEW_SPI), 1.0)
-    near.retire_outbound(NEW_SPI)
+    for spi in (NEW_SPI, NEW_SPI + 1):
+        near.install_outbound(parameters(local=NEAR, remote=FAR, spi=spi), 1.0)
+    near.retire_outbound(NEW_SPI + 1)
     assert near.current is not None
-    assert near.current.spi == SPI
+    assert near.current.spi == NEW_SPI
 
 
 def test_an_spi_in_use_is_refused() -> None:

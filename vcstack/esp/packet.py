@@ -136,10 +136,8 @@ def unpad(plaintext: bytes) -> tuple[bytes, int]:
     """Payload and next header; PacketError(BAD_PADDING) when the padding is not 1, 2, 3, ..."""
     pad, next_header = plaintext[-2], plaintext[-1]
     end = len(plaintext) - TRAILER_LENGTH - pad
-    if end < 0:
+    if end < 0 or plaintext[end:-TRAILER_LENGTH] != PADDING[:pad]:
         raise PacketError(Drop.BAD_PADDING, f"{pad} bytes in a plaintext of {len(plaintext)}")
-    if plaintext[end:-TRAILER_LENGTH] != PADDING[:pad]:
-        raise PacketError(Drop.BAD_PADDING, "its bytes do not count from 1")
     return plaintext[:end], next_header
 
 
