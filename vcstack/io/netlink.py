@@ -59,7 +59,7 @@ class Rule:
 
 @dataclass(frozen=True, slots=True)
 class PathInfo:
-    """How the kernel reaches a destination: the device, the path's MTU in bytes, the source address it chooses."""
+    """How the kernel reaches a destination: device, MTU of the path in bytes, source address it chooses."""
 
     device: str
     mtu: int
