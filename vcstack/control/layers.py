@@ -56,6 +56,10 @@ class Layer:
         self.state, self.reason = state, reason
         return changed
 
+    def explain(self, reason: str) -> None:
+        """Renew the reason of a state that lasts, without a line in the log."""
+        self.reason = reason
+
     def report(self) -> dict[str, object]:
         """The layer for `status`."""
         return {"state": str(self.state), "since_s": round(self.since_s, 3), "reason": self.reason}
