@@ -139,9 +139,9 @@ def transform_name(item: Transform) -> str:
     """A transform for messages: our name, else the registry's, groups with their numbers."""
     name = _OWN_NAMES.get(item)
     if name is None:
-        registry = _REGISTRIES.get(item.type, Registry)
+        registry = _REGISTRIES.get(item.type)
         bits = "" if item.key_length is None else f"/{item.key_length}"
-        name = f"{registry(item.id).name}{bits}"
+        name = f"{item.id if registry is None else registry(item.id).name}{bits}"
     return f"{item.id} ({name})" if item.type == TransformType.DH_GROUP else name
 
 
