@@ -5,15 +5,18 @@ from __future__ import annotations
 import heapq
 import itertools
 import random
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from ipaddress import IPv4Address, IPv4Network
+from typing import TYPE_CHECKING
 
 from vcstack.bgp.config import Announcement, SessionConfig
 from vcstack.bgp.events import Close, Connect, Event, Send
 from vcstack.bgp.fsm import State
 from vcstack.bgp.peer import Peer
 from vcstack.bgp.policy import DEFAULT_ROUTE, customer_edge, headend
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 REGION = IPv4Network("10.77.0.0/24")
 HALF = IPv4Network("10.77.0.0/25")
@@ -159,7 +162,7 @@ class Pair:
         other = self.other(end)
         if not self.reachable:
             return
-        if not other.listens or other.state is State.IDLE and not other.peer.snapshot().next_timeout:
+        if not other.listens or other.peer.snapshot().reason.startswith(("stopped", "not started")):
             end.peer.connection_failed(number, "connection refused", self.now)
             return
         theirs = other.peer.new_connection()
