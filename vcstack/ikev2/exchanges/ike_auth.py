@@ -1,0 +1,172 @@
+"""IKE_AUTH with pre-shared keys, and the first child (RFC 7296 sections 1.2, 2.15, 2.21.2).
+
+```
+ HDR, SK {IDi, [IDr,] AUTH, [N(INITIAL_CONTACT),] SA, TSi, TSr}  -->
+                                    <--  HDR, SK {IDr, AUTH, SA, TSi, TSr}
+                    or              <--  HDR, SK {IDr, AUTH, N(error)}      an IKE SA without a child
+                    or              <--  HDR, SK {N(AUTHENTICATION_FAILED)}
+```
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from vcstack.ikev2.errors import AuthenticationFailed, RemoteProtocolError
+from vcstack.ikev2.exchanges.child_offer import ChildOffer, accept_answer, answer_offer, offer_first_child
+from vcstack.ikev2.exchanges.exchange import Exchange
+from vcstack.ikev2.exchanges.informational import ReportFailure, delete_unwanted
+from vcstack.ikev2.exchanges.refusal import describe_error, refuse_child
+from vcstack.ikev2.iana import AuthMethod, ExchangeType, NotifyType
+from vcstack.ikev2.identity import Identity
+from vcstack.ikev2.keymat import psk_auth, verify_psk_auth
+from vcstack.ikev2.missing_child import child_failed
+from vcstack.ikev2.states import IkeInput
+from vcstack.ikev2.wire.auth import Auth
+from vcstack.ikev2.wire.identity import IdI, IdR
+from vcstack.ikev2.wire.notify import Notify
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from vcstack.ikev2.ike_sa import IkeSa
+    from vcstack.ikev2.wire.chain import Payload
+    from vcstack.ikev2.wire.message import Message
+
+
+class IkeAuth(Exchange):
+    """Proves who this end is, and asks for the first child."""
+
+    kind = ExchangeType.IKE_AUTH
+    name = "IKE_AUTH"
+
+    def __init__(self) -> None:
+        self._offer: ChildOffer | None = None
+
+    def request(self, sa: IkeSa, now: float) -> Sequence[Payload] | None:  # noqa: ARG002
+        """IDi, [IDr,] AUTH, [N(INITIAL_CONTACT),] SA, TSi, TSr."""
+        config = sa.host.config
+        self._offer = offer_first_child(sa)
+        own = config.local_id.initiator_payload()
+        wanted = [] if config.remote_id is None else [config.remote_id.responder_payload()]
+        contact = [Notify(NotifyType.INITIAL_CONTACT)] if sa.host.is_alone(sa) else []
+        return [own, *wanted, _prove(sa, own), *contact, *self._offer.selectors(sa)]
+
+    def response(self, sa: IkeSa, message: Message, now: float) -> None:
+        """Verify the peer, then take the child if there is one."""
+        assert self._offer is not None
+        error = message.error
+        if message.get(Auth) is None and error is not None:
+            reason = f"peer said {describe_error(error)} in IKE_AUTH"
+            sa.host.report(reason, now)
+            sa.fail(reason, now)
+            return
+        try:
+            _verify(sa, message, message.require(IdR))
+        except RemoteProtocolError as wrong:
+            self._not_authenticated(sa, wrong.reason, now)
+            return
+        _note_statuses(sa, message, now)
+        sa.establish(now)
+        if error is not None:
+            child_failed(sa, f"peer said {describe_error(error)} for the child SA in IKE_AUTH", now)
+            return
+        try:
+            child, _ = accept_answer(sa, self._offer, message, now)
+        except RemoteProtocolError as wrong:
+            delete_unwanted(sa, self._offer.spi_in, now)
+            child_failed(
+                sa, f"we refused the peer's answer for the child SA in IKE_AUTH: {wrong.reason}", now
+            )
+            return
+        sa.host.children.install(child)
+        sa.host.children.switch(child)
+        sa.host.settled(sa, now)
+
+    def _not_authenticated(self, sa: IkeSa, why: str, now: float) -> None:
+        reason = f"we refused the peer in IKE_AUTH: {why}"
+        sa.host.report(reason, now)
+        sa.advance(IkeInput.CLOSE)
+        sa.host.gone(sa, reason, now)
+        sa.submit(ReportFailure(), now)
+
+
+def respond(sa: IkeSa, message: Message, now: float) -> Sequence[Payload]:
+    """Verify the initiator, prove who this end is, and make the first child."""
+    if message.header.exchange != ExchangeType.IKE_AUTH:
+        return [Notify(NotifyType.INVALID_SYNTAX)]
+    try:
+        _check_wanted_identity(sa, message)
+        _verify(sa, message, message.require(IdI))
+    except AuthenticationFailed as wrong:
+        reason = f"we refused the peer in IKE_AUTH: {wrong.reason}"
+        sa.host.report(reason, now)
+        sa.fail(reason, now)
+        return [Notify(NotifyType.AUTHENTICATION_FAILED)]
+    _note_statuses(sa, message, now)
+    sa.establish(now)
+    sa.peer.is_first_contact = message.notify(NotifyType.INITIAL_CONTACT) is not None
+    own = sa.host.config.local_id.responder_payload()
+    proof: list[Payload] = [own, _prove(sa, own)]
+    try:
+        child, _, payloads = answer_offer(sa, message, now, first=True)
+    except RemoteProtocolError as error:
+        sa.host.settled(sa, now)
+        return [*proof, *refuse_child(sa, error, now)]
+    sa.host.children.install(child)
+    sa.host.children.switch(child)
+    sa.host.settled(sa, now)
+    return [*proof, *payloads]
+
+
+def _prove(sa: IkeSa, own: IdI | IdR) -> Auth:
+    """AUTH of this end over its own IKE_SA_INIT message (RFC 7296 section 2.15)."""
+    assert sa.protection is not None
+    keys, init = sa.protection.keys, sa.init
+    sk_p, message, nonce = (
+        (keys.pi, init.request, init.responder_nonce)
+        if sa.is_initiator
+        else (keys.pr, init.response, init.initiator_nonce)
+    )
+    psk = sa.host.config.local_psk
+    return Auth(
+        AuthMethod.SHARED_KEY_MIC, psk_auth(sa.protection.prf, psk, sk_p, message, nonce, own.build())
+    )
+
+
+def _verify(sa: IkeSa, message: Message, theirs: IdI | IdR) -> None:
+    """AuthenticationFailed unless the identity is the configured one and its owner knows the key."""
+    assert sa.protection is not None
+    config, auth, identity = sa.host.config, message.require(Auth), Identity.of(theirs)
+    if config.remote_id is not None and identity != config.remote_id:
+        raise AuthenticationFailed(f"it says it is {identity}, remote_id is {config.remote_id}")
+    if auth.method != AuthMethod.SHARED_KEY_MIC:
+        raise AuthenticationFailed(f"it authenticates by {auth.method}, a pre-shared key is expected")
+    keys, init = sa.protection.keys, sa.init
+    sk_p, signed, nonce = (
+        (keys.pr, init.response, init.initiator_nonce)
+        if sa.is_initiator
+        else (keys.pi, init.request, init.responder_nonce)
+    )
+    if not verify_psk_auth(
+        auth.data, sa.protection.prf, config.remote_psk, sk_p, signed, nonce, theirs.build()
+    ):
+        raise AuthenticationFailed(f"{identity} does not know our pre-shared key")
+    sa.peer.identity = identity
+
+
+def _check_wanted_identity(sa: IkeSa, message: Message) -> None:
+    wanted = message.get(IdR)
+    if wanted is not None and Identity.of(wanted) != sa.host.config.local_id:
+        raise AuthenticationFailed(
+            f"it wants to talk to {Identity.of(wanted)}, local_id is {sa.host.config.local_id}"
+        )
+
+
+def _note_statuses(sa: IkeSa, message: Message, now: float) -> None:
+    window, lifetime = message.notify(NotifyType.SET_WINDOW_SIZE), message.notify(NotifyType.AUTH_LIFETIME)
+    if window is not None:
+        sa.peer.window = int.from_bytes(window.data, "big")
+    if lifetime is not None:
+        sa.peer.auth_lifetime_s = int.from_bytes(lifetime.data, "big")
+        sa.timers.reauthenticate_at = now + sa.peer.auth_lifetime_s * (1 - sa.host.config.rekey_margin)
