@@ -5,7 +5,9 @@ The forwarder alone writes; control maps the same memory and reads it without a 
 the members of `Counter`, in their order.
 """
 
+from collections.abc import Mapping
 from enum import IntEnum, auto
+from typing import Any
 
 
 class Counter(IntEnum):
@@ -30,32 +32,14 @@ class Counter(IntEnum):
     OUTBOUND_DROP_SEND = auto()
     # What arrived from the peer's side, before authentication.
     INBOUND_DATAGRAMS = auto()
-    INBOUND_BYTES_WIRE = auto()
+    INBOUND_DATAGRAM_BYTES = auto()
     INBOUND_BATCHES = auto()
     INBOUND_IKE = auto()
-    INBOUND_NAT_KEEPALIVE = auto()
-    INBOUND_DROP_SHORT = auto()
-    INBOUND_DROP_UNKNOWN_SPI = auto()
-    INBOUND_DROP_REPLAY = auto()
-    INBOUND_DROP_ICV = auto()
+    INBOUND_NAT_KEEPALIVES = auto()
+    INBOUND_DROP_OTHER = auto()
     # After authentication; control reads the first one as a sign of life.
     INBOUND_AUTHENTICATED = auto()
-    INBOUND_DUMMY = auto()
-    INBOUND_DROP_PADDING = auto()
-    INBOUND_DROP_NEXT_HEADER = auto()
-    INBOUND_DROP_SELECTOR = auto()
-    INBOUND_DROP_EXPIRED = auto()
-    INBOUND_DROP_GRE_MALFORMED = auto()
-    INBOUND_DROP_GRE_ADDRESS = auto()
-    INBOUND_DROP_GRE_FRAGMENT = auto()
-    INBOUND_DROP_GRE_VERSION = auto()
-    INBOUND_DROP_GRE_ROUTING = auto()
-    INBOUND_DROP_GRE_KEY = auto()
-    INBOUND_DROP_GRE_CHECKSUM = auto()
-    INBOUND_DROP_GRE_PROTOCOL = auto()
-    INBOUND_DROP_ECN = auto()
-    INBOUND_DROP_INNER = auto()
-    INBOUND_KEEPALIVE = auto()
+    INBOUND_KEEPALIVES = auto()
     INBOUND_REFLECTED = auto()
     INBOUND_PACKETS = auto()
     INBOUND_BYTES = auto()
@@ -63,6 +47,36 @@ class Counter(IntEnum):
     INBOUND_COALESCED = auto()
     INBOUND_MSS_CLAMPED = auto()
     INBOUND_DROP_TUN = auto()
+    # One for every esp.packet.Drop, under its name.
+    ESP_DROP_UNKNOWN_SPI = auto()
+    ESP_DROP_TOO_SHORT = auto()
+    ESP_DROP_MISALIGNED = auto()
+    ESP_DROP_REPLAYED = auto()
+    ESP_DROP_TOO_OLD = auto()
+    ESP_DROP_AUTHENTICATION_FAILED = auto()
+    ESP_DROP_BAD_PADDING = auto()
+    ESP_DROP_DUMMY = auto()
+    ESP_DROP_NOT_TUNNELLED_IPV4 = auto()
+    ESP_DROP_MALFORMED_INNER = auto()
+    ESP_DROP_SELECTOR_MISMATCH = auto()
+    ESP_DROP_EXPIRED = auto()
+    # One for every gre.packet.Reject, under its name.
+    GRE_DROP_NOT_IPV4 = auto()
+    GRE_DROP_NOT_GRE = auto()
+    GRE_DROP_FRAGMENT = auto()
+    GRE_DROP_ADDRESSES = auto()
+    GRE_DROP_TRUNCATED = auto()
+    GRE_DROP_VERSION = auto()
+    GRE_DROP_ROUTING = auto()
+    GRE_DROP_RESERVED = auto()
+    GRE_DROP_CHECKSUM = auto()
+    GRE_DROP_KEY_MISSING = auto()
+    GRE_DROP_KEY_UNEXPECTED = auto()
+    GRE_DROP_KEY_MISMATCH = auto()
+    GRE_DROP_PROTOCOL = auto()
+    GRE_DROP_OUT_OF_SEQUENCE = auto()
+    GRE_DROP_CONGESTION = auto()
+    GRE_DROP_MALFORMED_INNER = auto()
     # Times, in microseconds of the forwarder's monotonic clock.
     LAST_INBOUND_US = auto()
     LAST_OUTBOUND_US = auto()
@@ -90,6 +104,11 @@ class Counters:
 
     def __getitem__(self, counter: Counter) -> int:
         return self._cells[counter]
+
+    def set_drops(self, prefix: str, totals: Mapping[Any, int]) -> None:
+        """Store totals of packets dropped, by members of an enumeration, under `prefix` and the member's name."""
+        for reason, total in totals.items():
+            self._cells[Counter[f"{prefix}_DROP_{reason.name}"]] = total
 
     def snapshot(self) -> dict[str, int]:
         """All counters by lower-case name, in order."""

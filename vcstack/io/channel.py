@@ -48,6 +48,8 @@ class ForwarderConfig(msgspec.Struct, frozen=True, kw_only=True):
     """Largest inner packet, in bytes."""
     path_mtu_discovery: bool = True
     """Copy the inner DF bit to the GRE delivery header, and set DF on what carries ESP."""
+    icmp_source: IPv4Address | None = None
+    """Sender of ICMP errors towards the LAN, the interface's address; default: the GRE address."""
     copy_dscp: bool = True
     """Show the inner DSCP on the packets that carry ESP."""
     udp_segment: bool = True

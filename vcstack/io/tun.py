@@ -16,6 +16,8 @@ import struct
 from collections.abc import Sequence
 from typing import Self
 
+from vcstack.dataplane.coalesce import Write
+
 _TUNSETIFF = 0x400454CA
 _TUNGETIFF = 0x800454D2
 _TUNSETOFFLOAD = 0x400454D0
@@ -105,10 +107,13 @@ class Tun:
             # EAGAIN, or EBADFD while the interface is down: nothing to read in either case.
             return 0
 
-    def write(self, packet: memoryview | bytes) -> bool:
-        """Write one packet that starts with its vnet header; False when the kernel did not take it."""
+    def write(self, packet: Write) -> bool:
+        """Write one packet, in one piece or several, behind its vnet header; False when it was not taken."""
         try:
-            os.write(self._descriptor, packet)
+            if isinstance(packet, list):
+                os.writev(self._descriptor, packet)
+            else:
+                os.write(self._descriptor, packet)
         except OSError:
             # EIO while the interface is down, EINVAL for a packet it does not like, EAGAIN when full.
             return False

@@ -1,0 +1,205 @@
+"""From the wire to the TUN: batches of datagrams become inner packets in place.
+
+    classify  IKE, NAT keepalives, ESP by SPI                                     classify
+    open      replay check, decrypt, replay commit, trailer                       esp.batch
+    unwrap    delivery header, GRE, inner header                                  gre.batch
+    admit     traffic selectors; keepalives to those that wait for them           here
+    clamp     MSS of SYN segments                                                 mss
+    coalesce  neighbouring segments of one flow -> one write                      coalesce
+
+A row that looks exactly like what a plain peer sends goes through arrays alone. Every other authenticated row is
+taken by the scalar modules, which know each reason for refusing, and put back in its place: the order stays.
+No row raises, and none is logged.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from vcstack.dataplane import mss
+from vcstack.dataplane.classify import Classified, classify
+from vcstack.dataplane.coalesce import HEAD, Write, coalesce
+from vcstack.dataplane.counters import Counter, Counters
+from vcstack.esp.batch import Opener
+from vcstack.esp.packet import Drop, PacketError, trim_tfc, unpad
+from vcstack.esp.sa import InboundSa
+from vcstack.esp.sad import Sad
+from vcstack.gre.batch import Decapsulator, ipv6_inner
+from vcstack.gre.keepalive import Reflector
+from vcstack.gre.packet import Decapsulated, Protocol, Reject
+from vcstack.gre.tunnel import Tunnel
+from vcstack.wire.batch import Flags, Rows
+from vcstack.wire.ipv4 import IpProtocol
+
+MAX_ROWS = 128
+_NOTHING = b""
+
+
+@dataclass(slots=True)
+class Received:
+    """What came of a batch: IKE messages, keepalive packets of both kinds, and what to write to the TUN."""
+
+    ike: list[bytes] = field(default_factory=list)
+    answers: list[bytes] = field(default_factory=list)
+    """Delivery packets with a keepalive that has come back."""
+    requests: list[bytes] = field(default_factory=list)
+    """Inner packets to be reflected."""
+    authenticated: int = 0
+
+
+Deliver = Callable[[Write], bool]
+"""Writes one packet to the TUN; False when it was not taken."""
+
+
+class Inbound:
+    """Opens batches with the SAs of `sad` and delivers what is in them."""
+
+    def __init__(
+        self,
+        tunnel: Tunnel,
+        reflector: Reflector,
+        sad: Sad,
+        counters: Counters,
+        *,
+        mss: int,
+        deliver: Deliver,
+    ) -> None:
+        self._tunnel = tunnel
+        self._reflector = reflector
+        self._sad = sad
+        self._counters = counters
+        self._mss = mss
+        self._deliver = deliver
+        self._opener = Opener(MAX_ROWS)
+        self._decapsulator = Decapsulator(tunnel.config)
+        self._expected = tunnel.config.expected_words()
+
+    def receive(self, rows: Rows, *, udp: bool) -> Received:
+        """Process at most `MAX_ROWS` datagrams, delivering before it returns."""
+        found = classify(rows, udp=udp)
+        self._count(rows, found)
+        received = Received(ike=found.ike)
+        for spi, packets in found.esp:
+            sa = self._sad.inbound(spi)
+            if sa is None:
+                self._sad.drop(Drop.UNKNOWN_SPI, len(packets))
+            else:
+                self._open(sa, packets, received)
+        if received.authenticated != len(rows):
+            self._counters.set_drops("ESP", self._sad.drops)
+        return received
+
+    def _count(self, rows: Rows, found: Classified) -> None:
+        counters = self._counters
+        counters.add(Counter.INBOUND_BATCHES)
+        counters.add(Counter.INBOUND_DATAGRAMS, len(rows))
+        counters.add(Counter.INBOUND_DATAGRAM_BYTES, int(rows.lengths.sum()))
+        counters.add(Counter.INBOUND_IKE, len(found.ike))
+        counters.add(Counter.INBOUND_NAT_KEEPALIVES, found.nat_keepalives)
+        counters.add(Counter.INBOUND_DROP_OTHER, found.others)
+
+    def _open(self, sa: InboundSa, packets: Rows, received: Received) -> None:
+        opened = self._opener.open(sa, packets)
+        if opened is None:
+            return
+        rows = opened.rows
+        received.authenticated += len(rows)
+        self._counters.add(Counter.INBOUND_AUTHENTICATED, len(rows))
+        sa.account(len(rows), int(rows.lengths.sum()))
+        plain, all_plain = self._decapsulator.match(rows)
+        if not sa.selectors.permit(*self._expected):
+            plain, all_plain = np.zeros(len(rows), np.bool_), False
+        overhead = self._decapsulator.overhead
+        if all_plain and opened.all_regular:
+            inner = Rows(
+                rows.arena, rows.offsets + overhead, rows.lengths - overhead, rows.pitch, rows.uniform
+            )
+        else:
+            inner = self._inspect(sa, rows, opened.regular, plain, received)
+        if len(inner):
+            self._pass_on(inner)
+
+    def _inspect(self, sa: InboundSa, rows: Rows, regular: Flags, plain: Flags, received: Received) -> Rows:
+        """Take rows that are not plain one by one; returns the inner packets of all rows that are delivered."""
+        overhead = self._decapsulator.overhead
+        plain = plain & regular
+        offsets, lengths = rows.offsets + overhead, rows.lengths - overhead
+        keep = plain.copy()
+        data = rows.arena.data
+        for index in np.flatnonzero(~plain).tolist():
+            at = rows.offsets.item(index)
+            payload = bytes(data[at : at + rows.lengths.item(index)])
+            inner = self._inner_of(sa, payload, received, trailer=not regular[index])
+            if inner:
+                # What is inside is shorter than the payload by a delivery header at least.
+                data[offsets.item(index) : offsets.item(index) + len(inner)] = inner
+                lengths[index] = len(inner)
+                keep[index] = True
+        self._counters.set_drops("ESP", self._sad.drops)
+        self._counters.set_drops("GRE", self._tunnel.rejects)
+        return Rows(rows.arena, offsets[keep], lengths[keep])
+
+    def _inner_of(self, sa: InboundSa, payload: bytes, received: Received, *, trailer: bool) -> bytes:
+        try:
+            packet = _admitted(sa, payload, trailer=trailer)
+        except PacketError as error:
+            sa.drop(error.reason)
+            return _NOTHING
+        inner = ipv6_inner(packet, self._tunnel.config)
+        if inner is not None:
+            return inner
+        outcome = self._tunnel.decapsulate(packet)
+        if isinstance(outcome, Reject):
+            return _NOTHING
+        return self._user_packet(packet, outcome, received)
+
+    def _user_packet(self, packet: bytes, outcome: Decapsulated, received: Received) -> bytes:
+        if outcome.protocol == Protocol.KEEPALIVE:
+            received.answers.append(packet)
+            return _NOTHING
+        if self._reflector.claims(outcome.payload):
+            received.requests.append(outcome.payload)
+            return _NOTHING
+        return outcome.payload
+
+    def _pass_on(self, inner: Rows) -> None:
+        heads = inner.arena.gather(inner.offsets, HEAD)
+        if self._mss:
+            syn = (heads[:, 33] & 0x02) != 0
+            syn |= heads[:, 0] != 0x45
+            if np.count_nonzero(syn):
+                self._clamp(inner, syn)
+                heads = inner.arena.gather(inner.offsets, HEAD)
+        outcome = coalesce(inner, heads)
+        refused = 0
+        for packet in outcome.writes:
+            refused += not self._deliver(packet)
+        counters = self._counters
+        counters.add(Counter.INBOUND_PACKETS, len(inner))
+        counters.add(Counter.INBOUND_BYTES, int(inner.lengths.sum()))
+        counters.add(Counter.INBOUND_SUPER_PACKETS, outcome.supers)
+        counters.add(Counter.INBOUND_COALESCED, outcome.joined)
+        counters.add(Counter.INBOUND_DROP_TUN, refused)
+
+    def _clamp(self, inner: Rows, candidates: Flags) -> None:
+        for index in np.flatnonzero(candidates).tolist():
+            at = inner.offsets.item(index)
+            if mss.clamp(inner.arena.data[at : at + inner.lengths.item(index)], self._mss):
+                self._counters.add(Counter.INBOUND_MSS_CLAMPED)
+
+
+def _admitted(sa: InboundSa, payload: bytes, *, trailer: bool) -> bytes:
+    """The tunnelled IPv4 packet of an authenticated payload. Raises `PacketError`."""
+    next_header = int(IpProtocol.IPIP)
+    if trailer:
+        payload, next_header = unpad(payload)
+    if next_header == IpProtocol.NO_NEXT_HEADER:
+        raise PacketError(Drop.DUMMY, "to be discarded")
+    if next_header != IpProtocol.IPIP:
+        raise PacketError(Drop.NOT_TUNNELLED_IPV4, str(next_header))
+    packet = trim_tfc(payload)
+    source, destination = int.from_bytes(packet[12:16]), int.from_bytes(packet[16:20])
+    if not sa.selectors.permit(packet[9], source, destination):
+        raise PacketError(Drop.SELECTOR_MISMATCH, f"protocol {packet[9]}")
+    return packet

@@ -1,0 +1,274 @@
+"""From the TUN to the wire: batches of inner packets become ESP packets in place.
+
+    read      ordinary packets, each in its row | one super-packet behind them      intake
+    segment   super-packet -> rows                                                  segment
+    finish    checksums that the kernel left open                                   vnet
+    clamp     MSS of SYN segments                                                   mss
+    refuse    too big: fragment, or answer with ICMP                                pmtu
+    wrap      delivery headers                                                      gre.batch
+    seal      reserve sequence numbers, encrypt                                     esp.batch
+    emit      rows of ESP packets, to be sent before the next batch
+
+Packets keep their order. Without an SA nothing is emitted: what was read is dropped and counted.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from ipaddress import IPv4Address
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vcstack.dataplane import mss, pmtu, vnet
+from vcstack.dataplane.counters import Counter, Counters
+from vcstack.dataplane.intake import CAPACITY, Intake, Read
+from vcstack.dataplane.segment import MAX_ROWS, Headers, Malformed, Segmenter, read_headers
+from vcstack.esp.batch import Sealer
+from vcstack.esp.layout import PAYLOAD_OFFSET
+from vcstack.esp.sa import OutboundSa, Unusable
+from vcstack.esp.sad import Sad
+from vcstack.esp.selectors import Selectors
+from vcstack.gre.batch import IPV6_PROTOCOL, Encapsulator, ipv6_traffic_class
+from vcstack.gre.packet import Protocol
+from vcstack.gre.tunnel import TunnelConfig
+from vcstack.wire.batch import Arena, Flags, Integers, Rows
+from vcstack.wire.ipv4 import IpProtocol
+
+Emit = Callable[[Rows, Integers], None]
+"""Takes ESP packets and the TOS of the inner packets; the rows are overwritten after it returns."""
+Reply = Callable[[bytes], None]
+"""Takes an IP packet for the host behind the TUN."""
+
+_HEAD = 40
+_SPARE_ROWS = 64
+_PLAIN = 0x45
+_IPV6_HEADER = 40
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OutboundConfig:
+    """`mtu` is the largest inner packet in bytes, `mss` 0 for no clamping, `router` the sender of ICMP errors."""
+
+    tunnel: TunnelConfig
+    mtu: int
+    mss: int
+    router: IPv4Address
+
+
+class Outbound:
+    """Reads batches, seals them with the current SA of `sad` and emits them."""
+
+    def __init__(
+        self, config: OutboundConfig, sad: Sad, counters: Counters, *, emit: Emit, reply: Reply
+    ) -> None:
+        self._config = config
+        self._sad = sad
+        self._counters = counters
+        self._emit = emit
+        self._reply = reply
+        overhead = config.tunnel.overhead
+        self._intake = Intake(config.mtu, overhead)
+        self._segmenter = Segmenter(overhead, PAYLOAD_OFFSET + overhead)
+        self._spare = Arena(_SPARE_ROWS * self._intake.pitch)
+        self._encapsulator = Encapsulator(config.tunnel, MAX_ROWS)
+        self._sealer = Sealer(MAX_ROWS)
+        self._checked: OutboundSa | None = None
+
+    def pump(self, read: Read, limit: int = CAPACITY) -> bool:
+        """Read and send one batch; whether more packets may wait."""
+        rows, large = self._intake.read(read, limit)
+        if len(rows):
+            self._count(len(rows), int(rows.lengths.sum()))
+            if self._may_send(len(rows)):
+                self._ordinary(rows)
+        if large:
+            self._count(1, large)
+            if self._may_send(1):
+                self._large(len(rows), large)
+        return bool(large) or len(rows) == limit
+
+    def seal_packets(self, packets: list[bytes]) -> bool:
+        """Seal whole IPv4 packets as they are, keepalives for example; False when they were dropped."""
+        if self._sad.current is None or not packets or not self._may_send(len(packets)):
+            return False
+        rows = self._spread(packets, PAYLOAD_OFFSET)
+        tos = np.array([packet[1] for packet in packets])
+        payloads = Rows(rows.arena, rows.offsets - PAYLOAD_OFFSET, rows.lengths, rows.pitch)
+        return self._seal(payloads, tos)
+
+    def _count(self, packets: int, octets: int) -> None:
+        counters = self._counters
+        counters.add(Counter.OUTBOUND_BATCHES)
+        counters.add(Counter.OUTBOUND_PACKETS, packets)
+        counters.add(Counter.OUTBOUND_BYTES, octets)
+
+    def _may_send(self, packets: int) -> bool:
+        """Whether there is an SA that admits the tunnel's packets."""
+        sa = self._sad.current
+        if sa is None:
+            self._counters.add(Counter.OUTBOUND_DROP_NO_SA, packets)
+            return False
+        if sa is not self._checked:
+            parameters, tunnel = sa.parameters, self._config.tunnel
+            selectors = Selectors(
+                sources=parameters.local_selectors, destinations=parameters.remote_selectors
+            )
+            if not selectors.permit(IpProtocol.GRE, int(tunnel.local), int(tunnel.remote)):
+                self._counters.add(Counter.OUTBOUND_DROP_SELECTOR, packets)
+                return False
+            self._checked = sa
+        return True
+
+    def _ordinary(self, rows: Rows) -> None:
+        arena, offsets = rows.arena, rows.offsets
+        headers = arena.window(vnet.LENGTH)[offsets - vnet.LENGTH]
+        bad = vnet.finish_checksums(arena, offsets, rows.lengths, headers)
+        self._counters.add(Counter.OUTBOUND_DROP_MALFORMED, bad)
+        oversize = rows.lengths > self._config.mtu
+        if np.count_nonzero(oversize):
+            self._around(rows, oversize)
+        else:
+            self._fitting(rows)
+
+    def _around(self, rows: Rows, oversize: Flags) -> None:
+        """Packets that are too big leave, or not, at their place in the order."""
+        start = 0
+        for index in np.flatnonzero(oversize).tolist():
+            self._fitting(rows.select(np.arange(start, index)))
+            at = rows.offsets.item(index)
+            self._oversize(rows.arena.data[at : at + rows.lengths.item(index)])
+            start = index + 1
+        self._fitting(rows.select(np.arange(start, len(rows))))
+
+    def _fitting(self, rows: Rows) -> None:
+        if not len(rows):
+            return
+        heads = rows.arena.gather(rows.offsets, _HEAD)
+        plain = heads[:, 0] == _PLAIN
+        plain &= heads.view(">u2")[:, 1] == rows.lengths
+        if np.count_nonzero(plain) != len(rows):
+            self._mixed(rows, heads, plain)
+            return
+        if self._config.mss:
+            syn = (heads[:, 33] & 0x02) != 0
+            syn &= heads[:, 9] == IpProtocol.TCP
+            self._clamp(rows, syn)
+        self._wrap(rows, heads[:, 1].astype(np.int64), (heads[:, 6] >> 6 & 1).astype(np.int64), Protocol.IPV4)
+
+    def _mixed(self, rows: Rows, heads: NDArray[np.uint8], plain: Flags) -> None:
+        """A batch with IPv6, IPv4 options or nonsense in it: what is not plain is looked at on its own."""
+        tos, df = heads[:, 1].astype(np.int64), (heads[:, 6] >> 6 & 1).astype(np.int64)
+        protocol = np.full(len(rows), int(Protocol.IPV4))
+        keep = plain.copy()
+        for index in np.flatnonzero(~plain).tolist():
+            at = rows.offsets.item(index)
+            packet = rows.arena.data[at : at + rows.lengths.item(index)]
+            keep[index] = _is_whole(packet)
+            if packet[0] >> 4 == 6 and keep[index]:
+                tos[index], df[index], protocol[index] = ipv6_traffic_class(packet), 1, IPV6_PROTOCOL
+        dropped = len(rows) - int(np.count_nonzero(keep))
+        if dropped:
+            self._counters.add(Counter.OUTBOUND_DROP_MALFORMED, dropped)
+            rows, tos, df, protocol = rows.select(keep), tos[keep], df[keep], protocol[keep]
+        if self._config.mss:
+            self._clamp(rows, np.ones(len(rows), np.bool_))
+        if len(rows):
+            self._wrap(rows, tos, df, protocol)
+
+    def _clamp(self, rows: Rows, candidates: Flags) -> None:
+        for index in np.flatnonzero(candidates).tolist():
+            at = rows.offsets.item(index)
+            if mss.clamp(rows.arena.data[at : at + rows.lengths.item(index)], self._config.mss):
+                self._counters.add(Counter.OUTBOUND_MSS_CLAMPED)
+
+    def _wrap(
+        self, rows: Rows, tos: Integers, dont_fragment: Integers | int, protocol: Integers | int
+    ) -> None:
+        delivery = self._encapsulator.encapsulate(rows, tos, dont_fragment, protocol)
+        payloads = Rows(
+            rows.arena, delivery.offsets - PAYLOAD_OFFSET, delivery.lengths, rows.pitch, rows.uniform
+        )
+        self._seal(payloads, tos)
+
+    def _seal(self, payloads: Rows, tos: Integers) -> bool:
+        sa = self._sad.current
+        assert sa is not None, "checked when the batch was read"
+        try:
+            sealed = self._sealer.seal(sa, payloads)
+        except Unusable:
+            self._counters.add(Counter.OUTBOUND_DROP_EXHAUSTED, len(payloads))
+            return False
+        self._counters.add(Counter.OUTBOUND_ESP_PACKETS, len(sealed))
+        self._counters.add(Counter.OUTBOUND_ESP_BYTES, int(sealed.lengths.sum()))
+        self._emit(sealed, tos)
+        return True
+
+    def _large(self, index: int, length: int) -> None:
+        vnet_header = self._intake.header(index)
+        packet = self._intake.packet(index, length)
+        if vnet_header.gso_type == vnet.GSO_NONE:
+            self._long(index, length)
+            return
+        try:
+            headers = read_headers(packet, vnet_header)
+        except Malformed:
+            self._counters.add(Counter.OUTBOUND_DROP_MALFORMED)
+            return
+        self._counters.add(Counter.OUTBOUND_SUPER_PACKETS)
+        self._counters.add(Counter.OUTBOUND_PACKETS, headers.segments - 1)
+        self._burst(self._intake.array(index, length), headers)
+
+    def _burst(self, packet: NDArray[np.uint8], headers: Headers) -> None:
+        protocol = Protocol.IPV4 if headers.version == 4 else IPV6_PROTOCOL
+        fits = headers.length + min(headers.size, headers.payload) <= self._config.mtu
+        for rows in self._segmenter.split(packet, headers):
+            if fits:
+                self._wrap(rows, np.full(len(rows), headers.tos), headers.dont_fragment, protocol)
+                continue
+            for at, length in zip(rows.offsets.tolist(), rows.lengths.tolist(), strict=True):
+                self._oversize(rows.arena.data[at : at + length])
+
+    def _long(self, index: int, length: int) -> None:
+        """A packet longer than a row and than the tunnel takes; its checksum may be open, too."""
+        rows = self._intake.row(index, length)
+        headers = rows.arena.window(vnet.LENGTH)[rows.offsets - vnet.LENGTH]
+        vnet.finish_checksums(rows.arena, rows.offsets, rows.lengths, headers)
+        self._oversize(self._intake.packet(index, length))
+
+    def _oversize(self, packet: memoryview) -> None:
+        """Fragment a packet whose DF bit is clear; answer the sender of another (RFC 1191, RFC 791)."""
+        if len(packet) <= self._config.mtu:
+            self._resend([bytes(packet)])
+        elif pmtu.may_fragment(packet):
+            fragments = pmtu.fragment(packet, self._config.mtu)
+            self._counters.add(Counter.OUTBOUND_FRAGMENTED, 1 if fragments else 0)
+            self._counters.add(Counter.OUTBOUND_DROP_TOO_BIG, 0 if fragments else 1)
+            self._resend(fragments)
+        else:
+            self._counters.add(Counter.OUTBOUND_DROP_TOO_BIG)
+            answer = pmtu.too_big(packet, self._config.mtu, self._config.router)
+            if answer is not None:
+                self._counters.add(Counter.OUTBOUND_ICMP_TOO_BIG)
+                self._reply(answer)
+
+    def _resend(self, packets: list[bytes]) -> None:
+        for start in range(0, len(packets), _SPARE_ROWS):
+            self._fitting(self._spread(packets[start : start + _SPARE_ROWS], self._intake.front))
+
+    def _spread(self, packets: list[bytes], front: int) -> Rows:
+        """Lay packets into rows of the spare arena, each with room around it."""
+        pitch, data = self._intake.pitch, self._spare.data
+        offsets = np.arange(len(packets)) * pitch + front
+        for at, packet in zip(offsets.tolist(), packets, strict=True):
+            data[at : at + len(packet)] = packet
+        return Rows(self._spare, offsets, np.array([len(packet) for packet in packets]), pitch)
+
+
+def _is_whole(packet: memoryview) -> bool:
+    """Whether the length in an IPv4 or IPv6 header is that of the packet."""
+    version = packet[0] >> 4
+    if version == 4 and len(packet) >= 20:
+        return (packet[0] & 0x0F) >= 5 and int.from_bytes(packet[2:4]) == len(packet)
+    if version == 6 and len(packet) >= _IPV6_HEADER:
+        return int.from_bytes(packet[4:6]) + _IPV6_HEADER == len(packet)
+    return False

@@ -1,0 +1,166 @@
+"""GRE in IPv4 on batches: what `packet` and `tunnel` do for one packet (RFC 2784, 2890, RFC 6040).
+
+A delivery header differs from the tunnel's template in five fields; the others are broadcast once:
+
+     0                   1                   2                   3
+     0 1 2 3 4 5 6 7 8 9 0 1 2 3 4 5 6 7 8 9 0 1 2 3 4 5 6 7 8 9 0 1
+    +-------+-------+---------------+-------------------------------+
+    |   template    |     TOS *     |        Total Length *         |
+    |       Identification *        |DF *|        template          |
+    |           template            |       Header Checksum *       |
+    |         source, destination, GRE flags, type *, key           |
+
+Outwards every row takes this way. Inwards it is taken by rows that look exactly like what a plain peer sends;
+the rest (options, keepalives, congestion marks, trailing bytes, errors) is left to the scalar `Tunnel`,
+which alone knows the reasons for refusing.
+"""
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vcstack.gre.packet import Protocol, Reject, decapsulate
+from vcstack.gre.tunnel import ECN_DECAPSULATION, ECN_DROP, ECN_MASK, TunnelConfig
+from vcstack.wire.batch import Flags, Integers, Rows, complement, item
+from vcstack.wire.ipv4 import MINIMUM_HEADER, IpProtocol
+
+IPV6_PROTOCOL = 0x86DD
+"""Protocol type of IPv6 (RFC 7676)."""
+IPV6_HEADER = 40
+
+_FIELDS: list[tuple[str, str]] = [
+    ("version", "u1"),
+    ("tos", "u1"),
+    ("length", ">u2"),
+    ("identification", ">u2"),
+    ("fragment", ">u2"),
+    ("ttl", "u1"),
+    ("protocol", "u1"),
+    ("checksum", ">u2"),
+    ("source", ">u4"),
+    ("destination", ">u4"),
+    ("flags", ">u2"),
+    ("type", ">u2"),
+]
+_DONT_FRAGMENT = 0x4000
+_IDENTIFICATIONS = 1 << 16
+
+
+class Encapsulator:
+    """Writes delivery headers in front of batches of at most `capacity` inner packets."""
+
+    def __init__(self, config: TunnelConfig, capacity: int) -> None:
+        self.overhead = config.overhead
+        self._tos_mask = 0xFF if config.copy_dscp else ECN_MASK
+        self._copy_df = config.copy_df
+        self._identification = 0
+        self._steps: Integers = np.arange(capacity)
+        template = config.template()
+        key = [] if config.key is None else [("key", ">u4")]
+        dtype = np.dtype([*_FIELDS, *key])
+        self._headers: NDArray[Any] = np.frombuffer(bytearray(template * capacity), dtype)
+        self._items = self._headers.view(item(config.overhead))
+        words = memoryview(template[:MINIMUM_HEADER]).cast("H").tolist()
+        total = sum(int.from_bytes(word.to_bytes(2, "little")) for word in words)
+        # The sum of the words that stay: without length and checksum of the template.
+        self._fixed = total - int.from_bytes(template[2:4]) - int.from_bytes(template[10:12])
+
+    def encapsulate(
+        self, inner: Rows, tos: Integers | int, dont_fragment: Integers | int, protocol: Integers | int
+    ) -> Rows:
+        """Write the headers; returns the delivery packets. `tos` is the inner one, `dont_fragment` 0 or 1."""
+        count = len(inner)
+        headers = self._headers[:count]
+        lengths = inner.lengths + self.overhead
+        tos = tos & self._tos_mask
+        fragment = dont_fragment * _DONT_FRAGMENT if self._copy_df else 0
+        identifications = (self._steps[:count] + self._identification) % _IDENTIFICATIONS
+        self._identification = (self._identification + count) % _IDENTIFICATIONS
+        headers["tos"] = tos
+        headers["length"] = lengths
+        headers["identification"] = identifications
+        headers["fragment"] = fragment
+        headers["checksum"] = complement(lengths + identifications + (fragment + tos + self._fixed))
+        headers["type"] = protocol
+        offsets = inner.offsets - self.overhead
+        inner.arena.window(self.overhead)[offsets] = self._items[:count]
+        return Rows(inner.arena, offsets, lengths, inner.pitch, inner.uniform)
+
+
+class Decapsulator:
+    """Recognises the rows that hold a plain GRE packet with a plain IPv4 packet of the same length in it."""
+
+    def __init__(self, config: TunnelConfig) -> None:
+        self.overhead = config.overhead
+        self._size = self.overhead + MINIMUM_HEADER
+        template = bytearray(config.template())
+        template[12:20] = config.remote.packed + config.local.packed
+        expected = bytes(template) + bytes((0x45,)) + bytes(MINIMUM_HEADER - 1)
+        # Version, fragment bits but DF, protocol, addresses; the whole GRE header; version of what is inside.
+        delivery = bytes((255, 0, 0, 0, 0, 0, 0xBF, 255, 0, 255, 0, 0)) + b"\xff" * 8
+        mask = delivery + b"\xff" * config.gre_length + b"\xff" + bytes(MINIMUM_HEADER - 1)
+        self._expected = np.frombuffer(expected, np.uint32)
+        self._mask = np.frombuffer(mask, np.uint32)
+
+    def match(self, rows: Rows) -> tuple[Flags, bool]:
+        """Which rows are plain, and whether all are. Rows need 24 bytes of arena behind their start.
+
+        A plain row's inner packet is what follows the first `overhead` bytes.
+        """
+        block = rows.arena.gather(rows.offsets, self._size)
+        words = block.view(np.uint32)
+        differ = (words ^ self._expected) & self._mask
+        ahead = self.overhead
+        shorts = block.view(">u2")
+        # One column of numbers, each zero in a plain row; joined so that one comparison settles all.
+        lengths = rows.lengths
+        odd = np.bitwise_or.reduce(differ, axis=1).astype(np.int64)
+        odd |= shorts[:, 1] ^ lengths
+        odd |= shorts[:, ahead // 2 + 1] ^ (lengths - ahead)
+        odd |= lengths < self._size
+        odd |= (block[:, 1] ^ block[:, ahead + 1]) & ECN_MASK
+        odd |= block[:, ahead + 9] == IpProtocol.GRE
+        odd |= self._checksums(block)
+        plain: Flags = odd == 0
+        return plain, np.count_nonzero(plain) == len(rows)
+
+    def _checksums(self, block: NDArray[np.uint8]) -> Integers:
+        """Sum of both IPv4 headers of each row, zero where both are right.
+
+        Native byte order serves: a sum of 16-bit words is a multiple of 65535 in either.
+        """
+        words = np.ndarray(
+            (len(block), 2, MINIMUM_HEADER // 2), np.uint16, block, strides=(self._size, self.overhead, 2)
+        )
+        remainders = np.add.reduce(words, axis=2, dtype=np.int64) % 65535
+        sums: Integers = remainders[:, 0] | remainders[:, 1]
+        return sums
+
+
+def ipv6_traffic_class(inner: memoryview | bytes) -> int:
+    """Traffic Class, which stands where IPv4 has TOS but four bits on (RFC 8200 section 3)."""
+    return (inner[0] << 4 | inner[1] >> 4) & 0xFF
+
+
+def ipv6_inner(packet: bytes, config: TunnelConfig) -> bytes | None:
+    """Inner IPv6 packet of a delivery packet, its ECN field joined (RFC 6040); None when it holds none.
+
+    What is refused here is left to the scalar tunnel, which does not know the protocol type and says so.
+    """
+    at = (packet[0] & 0x0F) * 4 + 2
+    if len(packet) < at + 2 or int.from_bytes(packet[at : at + 2]) != IPV6_PROTOCOL:
+        return None
+    # All but the protocol type is as with IPv4, so the scalar parser judges it.
+    as_ipv4 = packet[:at] + Protocol.IPV4.to_bytes(2) + packet[at + 2 :]
+    outcome = decapsulate(as_ipv4, local=config.local, remote=config.remote, key=config.key)
+    if isinstance(outcome, Reject) or len(outcome.payload) < IPV6_HEADER or outcome.payload[0] >> 4 != 6:
+        return None
+    length = IPV6_HEADER + int.from_bytes(outcome.payload[4:6])
+    if length > len(outcome.payload):
+        return None
+    inner, ecn = outcome.payload[:length], outcome.payload[1] >> 4 & ECN_MASK
+    joined = ECN_DECAPSULATION[ecn][outcome.delivery.tos & ECN_MASK]
+    if joined == ECN_DROP:
+        return None
+    return inner[:1] + bytes((inner[1] & 0xCF | joined << 4,)) + inner[2:]

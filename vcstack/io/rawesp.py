@@ -1,0 +1,119 @@
+"""ESP as IP protocol 50 (RFC 4303 section 2) on a raw socket connected to the peer.
+
+The kernel writes the outer IPv4 header when sending and leaves it in place when receiving. A raw socket has no
+segmentation offload: one message per packet, many messages per system call.
+"""
+
+import errno
+import socket
+from ipaddress import IPv4Address
+
+import numpy as np
+
+from vcstack.io import mmsg
+from vcstack.io.mmsg import MessageSender, runs_of
+from vcstack.io.transport import SENT, SendOutcome
+from vcstack.io.udp import prepare, send_message, wait_writable
+from vcstack.wire.batch import Arena, Integers, Rows
+from vcstack.wire.ipv4 import MINIMUM_HEADER
+
+_PROTOCOL = 50
+_ROWS = 64
+_LARGEST = 65_536
+_PITCH = 2048
+_IP_MTU = 14
+
+
+class RawEspTransport:
+    """One peer's ESP without UDP. Raises `OSError` when the socket cannot be had."""
+
+    udp = False
+
+    def __init__(
+        self,
+        local: IPv4Address,
+        remote: IPv4Address,
+        *,
+        sendmmsg: bool = True,
+        path_mtu_discovery: bool = True,
+    ) -> None:
+        self._socket = socket.socket(socket.AF_INET, socket.SOCK_RAW | socket.SOCK_NONBLOCK, _PROTOCOL)
+        try:
+            prepare(self._socket, path_mtu_discovery=path_mtu_discovery)
+            self._socket.bind((str(local), 0))
+            self._socket.connect((str(remote), 0))
+        except OSError:
+            self._socket.close()
+            raise
+        usable = sendmmsg and mmsg.available
+        self._sender = MessageSender(self.fileno(), segment=False) if usable else None
+        self._arena = Arena(_ROWS * _PITCH + _LARGEST)
+        self._views = [self._arena.data[at : at + _LARGEST] for at in range(0, _ROWS * _PITCH, _PITCH)]
+
+    @property
+    def offloads(self) -> tuple[str, ...]:
+        """Names of what is in use."""
+        return ("sendmmsg",) if self._sender else ()
+
+    def fileno(self) -> int:
+        """The descriptor to poll."""
+        return self._socket.fileno()
+
+    def close(self) -> None:
+        """Close the socket."""
+        self._socket.close()
+
+    def path_mtu(self) -> int | None:
+        """The kernel's path MTU towards the peer."""
+        try:
+            return self._socket.getsockopt(socket.IPPROTO_IP, _IP_MTU)
+        except OSError:
+            return None
+
+    def receive(self) -> Rows | None:
+        """Take the packets that wait, each in its row behind its IPv4 header; a huge one ends the batch."""
+        lengths: list[int] = []
+        starts: list[int] = []
+        for index, view in enumerate(self._views):
+            try:
+                size = self._socket.recv_into(view)
+            except BlockingIOError:
+                break
+            except ConnectionError:
+                continue  # an ICMP error that an earlier packet met
+            header = (view[0] & 0x0F) * 4
+            if size < max(header, MINIMUM_HEADER):
+                continue
+            starts.append(index * _PITCH + header)
+            lengths.append(size - header)
+            if size > _PITCH:
+                break
+        if not lengths:
+            return None
+        regular = starts[-1] - starts[0] == (len(starts) - 1) * _PITCH and all(
+            at % _PITCH == MINIMUM_HEADER for at in starts
+        )
+        uniform = len(lengths) if regular and lengths.count(lengths[0]) == len(lengths) else 0
+        return Rows(self._arena, np.array(starts), np.array(lengths), _PITCH if regular else 0, uniform)
+
+    def send(self, rows: Rows, tos: Integers) -> SendOutcome:
+        """Send a batch, one packet per message."""
+        runs = runs_of(rows, tos, segment=False)
+        first = dropped = 0
+        too_big = False
+        while first < len(runs):
+            try:
+                if self._sender is not None:
+                    first += self._sender.send(rows, runs, first)
+                else:
+                    first += send_message(self._socket, rows, runs, first, segment=False)
+            except OSError as error:
+                if error.errno in mmsg.RETRY_ERRORS and wait_writable(self._socket):
+                    continue
+                too_big = too_big or error.errno == errno.EMSGSIZE
+                first, dropped = first + 1, dropped + 1
+        return SendOutcome(dropped, too_big) if dropped else SENT
+
+    def send_datagram(self, data: bytes, remote: IPv4Address, port: int) -> bool:  # noqa: ARG002  # no IKE here
+        """IKE does not travel on protocol 50: it is not taken."""
+        return False

@@ -1,0 +1,141 @@
+"""Packets in batches: rows of one buffer, addressed by numpy arrays and by cached memoryviews.
+
+    Arena  |....| row 0 ........ |....| row 1 ..... |......|....| row 2 |............|
+                ^offsets[0]           ^offsets[1]               ^offsets[2]
+                <-- lengths[0] -->
+
+Three ways to touch many rows without a Python object per packet:
+
+* `Arena.window(n)` is the buffer as an array of overlapping n-byte items, one per byte position:
+  `window[offsets]` gathers n bytes of every row, `window[offsets] = block` scatters them, 0.6 to 0.8 us for
+  47 rows of 64 bytes, wherever the rows lie.
+* strided columns, for rows with a fixed pitch.
+* memoryviews for the cipher. Making one costs 0.1 to 0.2 us and four of them cost as much as sealing a
+  packet, so rows of fixed pitch and length keep theirs.
+"""
+
+from dataclasses import dataclass
+from functools import cache
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+Integers = NDArray[np.int64]
+"""Offsets and lengths in bytes."""
+Flags = NDArray[np.bool_]
+
+MAX_CACHED_VIEWS = 20_000
+"""About 4 MiB; a stream needs four views per row, voice of one packet size likewise."""
+
+
+@cache
+def item(size: int) -> np.dtype[np.void]:
+    """Type of an opaque item of `size` bytes."""
+    return np.dtype(f"V{size}")
+
+
+class Arena:
+    """A buffer for a batch, with its array, windows and views."""
+
+    __slots__ = ("_cached", "_views", "_windows", "array", "data")
+
+    def __init__(self, size: int) -> None:
+        self.data = memoryview(bytearray(size))
+        """The bytes, for system calls and ciphers."""
+        self.array: NDArray[np.uint8] = np.frombuffer(self.data, np.uint8)
+        self._windows: dict[int, NDArray[np.void]] = {}
+        self._views: dict[tuple[int, int, int], list[memoryview]] = {}
+        self._cached = 0
+
+    def __len__(self) -> int:
+        return len(self.data)
+
+    def window(self, size: int) -> NDArray[np.void]:
+        """The buffer as overlapping items of `size` bytes, one for each position that has room."""
+        found = self._windows.get(size)
+        if found is None:
+            count = len(self.data) - size + 1
+            found = np.ndarray((count,), item(size), buffer=self.array, strides=(1,))
+            self._windows[size] = found
+        return found
+
+    def gather(self, offsets: Integers, size: int) -> NDArray[np.uint8]:
+        """A copy of `size` bytes from each offset, as a matrix of one row each."""
+        return self.window(size)[offsets].view(np.uint8).reshape(len(offsets), size)
+
+    def matrix(self, dtype: Any, start: int, pitch: int, shape: tuple[int, ...]) -> NDArray[Any]:
+        """Items of `dtype` that follow each other within rows which lie `pitch` bytes apart."""
+        size = np.dtype(dtype).itemsize
+        strides = (pitch, size)[: len(shape)]
+        return np.ndarray(shape, dtype, buffer=self.array, offset=start, strides=strides)
+
+    def views(self, start: int, pitch: int, length: int, count: int) -> list[memoryview]:
+        """Cached views of at least `count` rows of one length; the list is not to be changed."""
+        key = (start, pitch, length)
+        views = self._views.get(key)
+        if views is None:
+            if self._cached > MAX_CACHED_VIEWS:
+                self._views.clear()
+                self._cached = 0
+            views = self._views[key] = []
+        if len(views) < count:
+            missing = range(start + len(views) * pitch, start + count * pitch, pitch)
+            views += [self.data[at : at + length] for at in missing]
+            self._cached += len(missing)
+        return views
+
+
+@dataclass(slots=True)
+class Rows:
+    """Packets of an arena: `offsets` and `lengths` in bytes, int64.
+
+    `pitch` is the distance of neighbours where it is the same for all, else 0. `uniform` counts the leading
+    rows that have the first one's length; it may be too small, never too large.
+    """
+
+    arena: Arena
+    offsets: Integers
+    lengths: Integers
+    pitch: int = 0
+    uniform: int = 0
+
+    def __len__(self) -> int:
+        return len(self.offsets)
+
+    def select(self, rows: Flags | Integers) -> Self:
+        """The rows chosen by a mask or by indices; they count as irregular."""
+        return type(self)(self.arena, self.offsets[rows], self.lengths[rows])
+
+    def views(self, front: int, back: int) -> list[memoryview]:
+        """Views of the rows less `front` bytes before and `back` bytes behind; at least as many as rows."""
+        count, uniform = len(self.offsets), self.uniform
+        if not (self.pitch and uniform):
+            return self._fresh_views(0, front, back)
+        start, length = self.offsets.item(0) + front, self.lengths.item(0) - front - back
+        views = self.arena.views(start, self.pitch, length, uniform)
+        if uniform == count:
+            return views
+        return views[:uniform] + self._fresh_views(uniform, front, back)
+
+    def heads(self, length: int) -> list[memoryview]:
+        """Views of the first `length` bytes of each row; at least as many as rows."""
+        if self.pitch:
+            return self.arena.views(self.offsets.item(0), self.pitch, length, len(self.offsets))
+        data = self.arena.data
+        return [data[at : at + length] for at in self.offsets.tolist()]
+
+    def _fresh_views(self, first: int, front: int, back: int) -> list[memoryview]:
+        data = self.arena.data
+        starts, lengths = self.offsets[first:].tolist(), self.lengths[first:].tolist()
+        return [data[at + front : at + size - back] for at, size in zip(starts, lengths, strict=True)]
+
+
+def complement(sums: Integers) -> Integers:
+    """Internet checksums of positive sums of 16-bit words (RFC 1071), in two array operations.
+
+    2^16 is 1 modulo 2^16 - 1, and the remainder is taken of sum - 1 so that a multiple of 2^16 - 1 folds to
+    0xFFFF, as adding with end-around carry would.
+    """
+    checksums: Integers = 65534 - (sums - 1) % 65535
+    return checksums
