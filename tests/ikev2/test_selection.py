@@ -233,3 +233,9 @@ def test_the_choice_for_a_child_is_checked_with_and_without_groups() -> None:
     assert rekeyed.suite.group == DhGroup.ECP_384
     with pytest.raises(NoProposalChosen, match="DH group"):
         accept_esp(esp_sa(GCM, Transform(ESN, 0)), offered, with_groups=True)
+
+
+def test_a_mismatch_stays_readable_whatever_the_peer_offers() -> None:
+    many = (Transform(ENCR, number) for number in range(1000, 1100))
+    with pytest.raises(NoProposalChosen, match=r"UNKNOWN_1015, 84 more$"):
+        select_ike(ike_sa(*many, *IKE_GCM[1:]), ike("aes256gcm16-prfsha384-ecp384"))

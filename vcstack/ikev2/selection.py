@@ -25,6 +25,8 @@ _ByType = Mapping[TransformType, tuple[Transform, ...]]
 _OMISSIBLE: Final = (TransformType.INTEGRITY, TransformType.DH_GROUP, TransformType.ESN)
 _RESERVED_ESP_SPIS: Final = 256
 """RFC 4303 2.1."""
+_MAX_NAMES: Final = 16
+"""Of a peer's algorithms in a message; nobody offers more of one type in earnest."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,8 +167,10 @@ def _by_type(transforms: Iterable[Transform]) -> _ByType:
     return {kind: tuple(items) for kind, items in found.items()}
 
 
-def _names(transforms: Iterable[Transform]) -> tuple[str, ...]:
-    return tuple(transform_name(transform) for transform in transforms)
+def _names(transforms: Sequence[Transform]) -> tuple[str, ...]:
+    named = tuple(transform_name(transform) for transform in transforms[:_MAX_NAMES])
+    rest = len(transforms) - len(named)
+    return (*named, f"{rest} more") if rest else named
 
 
 def _reduced(proposal: Proposal, choice: _Choice) -> Proposal:

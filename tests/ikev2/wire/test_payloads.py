@@ -19,7 +19,7 @@ from vcstack.ikev2.wire.delete import Delete
 from vcstack.ikev2.wire.identity import IdI, IdR
 from vcstack.ikev2.wire.ke import Ke
 from vcstack.ikev2.wire.notify import Notify
-from vcstack.ikev2.wire.sa import MAX_PROPOSALS, Attribute, Proposal, Sa, Transform
+from vcstack.ikev2.wire.sa import MAX_PROPOSALS, MAX_TRANSFORMS, Attribute, Proposal, Sa, Transform
 from vcstack.ikev2.wire.ts import OtherSelector, TsI
 from vcstack.ikev2.wire.vendor import Vendor
 from vcstack.wire.selector import TrafficSelector
@@ -83,6 +83,13 @@ def test_a_key_length_in_the_wrong_format_makes_an_unusable_transform() -> None:
 def test_malformed_proposals(body: str, reason: str) -> None:
     with pytest.raises(InvalidSyntax, match=reason):
         one(PayloadType.SA, bytes.fromhex(body))
+
+
+def test_the_number_of_transforms_is_bounded() -> None:
+    proposal = Proposal(1, ProtocolId.IKE, b"", (Transform(TransformType.PRF, 5),) * (MAX_TRANSFORMS // 4))
+    assert one(PayloadType.SA, Sa((proposal,) * 4).build()) == Sa((proposal,) * 4)
+    with pytest.raises(InvalidSyntax, match=f"more than {MAX_TRANSFORMS} transforms"):
+        one(PayloadType.SA, Sa((proposal,) * 5).build())
 
 
 @pytest.mark.parametrize(

@@ -33,6 +33,8 @@ _T = TypeVar("_T")
 
 MAX_PROPOSALS: Final = 64
 """Implementations that expand every combination send some dozens."""
+MAX_TRANSFORMS: Final = 512
+"""In all proposals together: what an initiator may make a responder compare before it has proved anything."""
 
 _LAST: Final = 0
 _MORE_PROPOSALS: Final = 2
@@ -135,6 +137,8 @@ class Sa:
                 raise WireError(f"more than {MAX_PROPOSALS} proposals")
             proposal, more = Proposal.read(body)
             proposals.append(proposal)
+            if sum(len(read.transforms) for read in proposals) > MAX_TRANSFORMS:
+                raise WireError(f"more than {MAX_TRANSFORMS} transforms")
         body.check_end()
         return cls(tuple(proposals))
 
