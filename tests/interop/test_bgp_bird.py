@@ -155,7 +155,7 @@ def test_hold_timer_expires_and_the_session_comes_back(lab: Lab) -> None:
 
 
 def test_nobody_listens(lab: Lab) -> None:
-    """A reset without a signature is ignored where a password is set, so only a session without one sees it."""
+    """Where a password is set the kernel ignores a reset without a signature, and only silence is left."""
     with lab.speaker(password=None) as speaker:
         assert "connection refused" in speaker.wait_event("Failed")
     with lab.speaker() as speaker:

@@ -72,7 +72,7 @@ class Speaker:
 
     def wait_event(self, kind: str, timeout_s: float = 10.0) -> str:
         """Wait for an event that has not been waited for, and return its text."""
-        return self._wait(lambda: self._take(kind), timeout_s, f"the event {kind}")
+        return str(self._wait(lambda: self._take(kind), timeout_s, f"the event {kind}"))
 
     def _take(self, kind: str) -> str | None:
         for at, (name, text) in enumerate(self.events):
