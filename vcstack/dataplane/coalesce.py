@@ -19,12 +19,11 @@ from vcstack.dataplane.vnet import GSO_TCPV4, LENGTH, NEEDS_CSUM, VnetHeader
 from vcstack.wire.batch import Flags, Integers, Rows
 from vcstack.wire.checksum import internet_checksum
 from vcstack.wire.ipv4 import MINIMUM_HEADER as _IP
-from vcstack.wire.ipv4 import IpProtocol
+from vcstack.wire.ipv4 import MAXIMUM_PACKET, IpProtocol
 from vcstack.wire.tcp import CHECKSUM_OFFSET, FLAGS_OFFSET, TcpFlags
 
 HEAD = 80
 """Bytes looked at: IPv4 without options, TCP with up to 40 bytes of them."""
-MAX_BYTES = 65_000
 Write = memoryview | list[memoryview]
 """One packet for the TUN behind its vnet header, in one piece or in several."""
 
@@ -118,7 +117,7 @@ def _join(
     writes: list[Write] = []
     supers = joined = start = 0
     for end in ends:
-        for first, last in _bounded(rows, start, end):
+        for first, last in _bounded(sizes.item(start), payloads.item(start), start, end):
             if last - first > 1 and _checksums_hold(rows, first, last):
                 writes.append(_super_packet(rows, first, last, sizes.item(first), payloads))
                 supers, joined = supers + 1, joined + last - first
@@ -128,9 +127,11 @@ def _join(
     return Coalesced(writes, supers, joined)
 
 
-def _bounded(rows: Rows, start: int, end: int) -> list[tuple[int, int]]:
+def _bounded(headers: int, payload: int, start: int, end: int) -> list[tuple[int, int]]:
     """A run in pieces that fit the 16-bit total length of IPv4."""
-    most = max(1, MAX_BYTES // rows.lengths.item(start))
+    if end - start < 2:
+        return [(start, end)]
+    most = (MAXIMUM_PACKET - headers) // payload
     return [(first, min(first + most, end)) for first in range(start, end, most)]
 
 

@@ -79,7 +79,7 @@ class RawEspTransport:
                 size = self._socket.recv_into(view)
             except BlockingIOError:
                 break
-            except ConnectionError:
+            except OSError:
                 continue  # an ICMP error that an earlier packet met
             header = (view[0] & 0x0F) * 4
             if size < max(header, MINIMUM_HEADER):
@@ -99,7 +99,7 @@ class RawEspTransport:
     def send(self, rows: Rows, tos: Integers) -> SendOutcome:
         """Send a batch, one packet per message."""
         runs = runs_of(rows, tos, segment=False)
-        first = dropped = 0
+        first = dropped = failures = 0
         too_big = False
         while first < len(runs):
             try:
@@ -107,11 +107,13 @@ class RawEspTransport:
                     first += self._sender.send(rows, runs, first)
                 else:
                     first += send_message(self._socket, rows, runs, first, segment=False)
+                failures = 0
             except OSError as error:
-                if error.errno in mmsg.RETRY_ERRORS and wait_writable(self._socket):
-                    continue
+                failures += 1
+                if failures == 1 or (error.errno in mmsg.RETRY_ERRORS and wait_writable(self._socket)):
+                    continue  # also an ICMP error that an earlier packet met: it is told once
                 too_big = too_big or error.errno == errno.EMSGSIZE
-                first, dropped = first + 1, dropped + 1
+                first, dropped, failures = first + 1, dropped + 1, 0
         return SendOutcome(dropped, too_big) if dropped else SENT
 
     def send_datagram(self, data: bytes, remote: IPv4Address, port: int) -> bool:  # noqa: ARG002  # no IKE here

@@ -23,8 +23,10 @@ class Transport(Protocol):
 
     udp: bool
     """Whether ESP travels in UDP, beside IKE."""
-    offloads: tuple[str, ...]
-    """Names of what is in use."""
+
+    @property
+    def offloads(self) -> tuple[str, ...]:
+        """Names of what is in use."""
 
     def fileno(self) -> int:
         """The descriptor to poll for reading; -1 where there is none."""

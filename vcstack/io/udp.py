@@ -117,8 +117,8 @@ class UdpTransport:
                 size, ancillary, _flags, _address = self._socket.recvmsg_into((view,), _ANCILLARY)
             except BlockingIOError:
                 return None
-            except ConnectionError:
-                continue  # an ICMP error that an earlier datagram met
+            except OSError:
+                continue  # an ICMP error that an earlier datagram met; reading it clears it
         for level, kind, data in ancillary:
             if level == mmsg.SOL_UDP and kind == UDP_GRO:
                 return size, _INT.unpack_from(data)[0]
@@ -127,17 +127,22 @@ class UdpTransport:
     def send(self, rows: Rows, tos: Integers) -> SendOutcome:
         """Send a batch; runs of one size go as one message where the kernel cuts them."""
         runs = runs_of(rows, tos, segment=self._segment)
-        first = 0
+        first = failures = 0
         while first < len(runs):
             try:
                 first += self._send_some(rows, runs, first)
+                failures = 0
             except OSError as error:
-                if error.errno in mmsg.RETRY_ERRORS and wait_writable(self._socket):
-                    continue
-                if error.errno in mmsg.SIZE_ERRORS and self._segment:
-                    return self._send_alone(rows, runs, tos, first)
-                if error.errno not in _TRANSIENT:
-                    return _outcome(error, len(rows) - runs.starts[first])
+                failures += 1
+                if error.errno in mmsg.RETRY_ERRORS:
+                    if wait_writable(self._socket):
+                        continue
+                elif failures == 1:
+                    continue  # an ICMP error that an earlier datagram met is told once, by the next call
+                elif error.errno in mmsg.SIZE_ERRORS and self._segment:
+                    return self._send_alone(rows, runs.starts[first])
+                dropped = len(rows) - runs.starts[first]
+                return SendOutcome(dropped, too_big=error.errno == errno.EMSGSIZE)
         return SENT
 
     def _send_some(self, rows: Rows, runs: Runs, first: int) -> int:
@@ -145,9 +150,8 @@ class UdpTransport:
             return self._senders[self._segment].send(rows, runs, first)
         return send_message(self._socket, rows, runs, first, segment=self._segment)
 
-    def _send_alone(self, rows: Rows, runs: Runs, tos: Integers, first: int) -> SendOutcome:
+    def _send_alone(self, rows: Rows, start: int) -> SendOutcome:
         """The kernel or the device does not cut this run: datagram by datagram, each with its own verdict."""
-        start = runs.starts[first]
         dropped, too_big = 0, False
         data = rows.arena.data
         for at, length in zip(rows.offsets[start:].tolist(), rows.lengths[start:].tolist(), strict=True):
@@ -168,13 +172,6 @@ class UdpTransport:
         except OSError:
             return False
         return True
-
-
-_TRANSIENT = frozenset({errno.ECONNREFUSED, errno.EHOSTUNREACH, errno.ENETUNREACH})
-
-
-def _outcome(error: OSError, dropped: int) -> SendOutcome:
-    return SendOutcome(dropped, error.errno == errno.EMSGSIZE)
 
 
 def prepare(sock: socket.socket, *, path_mtu_discovery: bool) -> None:
