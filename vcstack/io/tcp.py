@@ -14,7 +14,7 @@ import os
 import socket
 import struct
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from vcstack.bgp.constants import PORT
 from vcstack.bgp.events import Close, Connect, Send
@@ -292,8 +292,8 @@ class Connection(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Keep the transport, which is one of a socket, before any byte arrives."""
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
+        # uvloop's transports have the methods of asyncio.Transport without being instances of it.
+        self._transport = cast("asyncio.Transport", transport)
         self._driver.opened(self)
 
     def data_received(self, data: bytes) -> None:
