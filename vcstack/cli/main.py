@@ -21,6 +21,7 @@ COMMANDS: dict[str, Entry] = {
     "config": Entry(
         "vcstack.cli.config_commands", "config", "Check a configuration file, or print an example."
     ),
+    "lab": Entry("vcstack.cli.lab", "lab", "Run both tunnels and data centres in network namespaces."),
 }
 
 
@@ -49,3 +50,7 @@ class LazyGroup(click.Group):
 @click.version_option(package_name="vcstack", message="vcstack %(version)s")
 def main() -> None:
     """GRE over IPsec to the data centres of a Virtual Connect region: IKEv2, ESP and BGP in userspace."""
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""The lab: both tunnels, end to end, in network namespaces of its own."""

@@ -1,0 +1,1 @@
+"""Programs that the lab starts inside its namespaces."""
