@@ -48,15 +48,20 @@ class Counter:
         self._socket.close()
 
     def _open(self) -> socket.socket:
-        # Bound to IPv4 only after the filter is in place: no packet is counted by mistake.
-        opened = socket.socket(socket.AF_PACKET, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK, 0)
+        opened = socket.socket(
+            socket.AF_PACKET, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK, socket.htons(_ETH_P_IP)
+        )
         memory = ctypes.create_string_buffer(self._program, len(self._program))
         opened.setsockopt(
             socket.SOL_SOCKET,
             _SO_ATTACH_FILTER,
             struct.pack("@HP", len(self._program) // 8, ctypes.addressof(memory)),
         )
-        opened.bind(("", _ETH_P_IP))
+        # What came before the filter was in place does not count.
+        opened.getsockopt(_SOL_PACKET, _PACKET_STATISTICS, 8)
+        with contextlib.suppress(BlockingIOError):
+            while True:
+                opened.recv(1)
         return opened
 
 
