@@ -3,10 +3,10 @@
                     ikev2 (Ipsec) --- SAs, path ---> forwarder (process: TUN, ESP, GRE, keepalives)
                           ^   <--- expiry, first use, IKE ---  |
                           |                                    | LineState
-    esp up and line up ---+--> bgp (Session) starts            v
+esp up and line not down -+--> bgp (Session) starts            v
                                     | RouteChanged ---> routes ---> kernel
 
-A tunnel is usable while a child SA carries traffic and the line is up: then BGP runs. When either goes, the
+A tunnel is usable while a child SA carries traffic and the line is not down: then BGP runs. When either goes,
 session is stopped and the routes go at once, whatever timers the peer has.
 """
 
@@ -80,6 +80,7 @@ class Site:
         self.counters = map_counters(self._counters_fd, writable=False)
         self._tun: Tun | None = None
         self.forwarder = ForwarderProcess(self._reported, self._forwarder_died)
+        self._has_interface = False
         self._restart_delay_s = _RESTART_FLOOR_S
         self._forwarder_since = clock.now()
         self._authenticated = 0
@@ -99,9 +100,11 @@ class Site:
         interface = self.tunnel.interface
         self._tun = Tun.open(interface.name)
         self._start_forwarder()
-        await self._host.netlink.interface_up(interface.name, interface.address, self.mtu)
-        self._spawn(self._watch_traffic())
         self.ipsec.start()
+        self._spawn(self._watch_traffic())
+        await self._host.netlink.interface_up(interface.name, interface.address, self.mtu)
+        self._has_interface = True
+        self._evaluate()
 
     async def stop(self) -> None:
         """Leave in order: BGP, routes, IKE, forwarder, interface."""
@@ -184,11 +187,18 @@ class Site:
     def _carrying_changed(self, child: ChildSa | None) -> None:
         if child is not None:
             self._spawn(self._measure_path(child))
+            if not self.gre.is_up:
+                self.gre.become(State.CONNECTING, "waiting for the first keepalive")
         self._evaluate()
 
     def _evaluate(self) -> None:
-        """BGP runs while packets can cross; without that the routes must not wait for its timers."""
-        if self.esp.is_up and self.gre.is_up:
+        """BGP runs while packets can cross; without that the routes must not wait for its timers.
+
+        As with IOS, a line is down only after keepalives were missed: BGP need not wait for the first one.
+        """
+        if not self._has_interface:
+            return
+        if self.esp.is_up and self.gre.state is not State.DOWN:
             self.session.start()
         elif not self.esp.is_up:
             self.session.stop(f"no child SA: {self.esp.reason}")
