@@ -45,12 +45,13 @@ class ForwarderProcess:
     def start(self, tun: int, counters: int) -> None:
         """Start the process with these descriptors. OSError when the system has no room for it."""
         control, theirs = channel.pair()
-        numbers = (theirs.fileno(), tun, counters)
+        inherited = {"--channel-fd": theirs.fileno(), "--tun-fd": tun, "--counters-fd": counters}
+        arguments = [f"{name}={number}" for name, number in inherited.items()]
         with theirs:
             self._process = subprocess.Popen(  # noqa: S603 (our own interpreter, and numbers)
-                [sys.executable, "-m", "vcstack.io.worker", *map(str, numbers)],
+                [sys.executable, "-m", "vcstack.io.worker", *arguments],
                 stdin=subprocess.DEVNULL,
-                pass_fds=numbers,
+                pass_fds=tuple(inherited.values()),
                 start_new_session=True,  # the terminal's Ctrl-C is for control, which stops in order
                 env={name: os.environ[name] for name in _INHERITED if name in os.environ},
             )
