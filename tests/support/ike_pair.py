@@ -18,6 +18,7 @@ from vcstack.ikev2.iana import ExchangeType
 from vcstack.ikev2.identity import Identity
 from vcstack.ikev2.proposal import EspProposal, IkeProposal
 from vcstack.ikev2.wire.header import Header, parse_header
+from vcstack.wire.deadline import Deadline
 from vcstack.wire.secret import Secret
 from vcstack.wire.selector import TrafficSelector
 
@@ -67,6 +68,12 @@ class DataPath:
         self.inbound: dict[int, ChildSa] = {}
         self.outbound: ChildSa | None = None
         self.lingering: dict[int, float] = {}
+        self.used: set[int] = set()
+        self.sent = 0
+        self.refused: list[str] = []
+        """Packets that arrived and could not be opened."""
+        self.unsent: list[float] = []
+        """When a packet could not be sent at all."""
         self.log: list[str] = []
 
     def apply(self, event: Event, now: float) -> None:
@@ -99,6 +106,16 @@ class Network:
     loss: float = 0.0
     duplication: float = 0.0
     corruption: float = 0.0
+
+
+@dataclass(order=True)
+class Packet:
+    """An ESP packet that arrives at `at`."""
+
+    at: float
+    number: int
+    to: str = field(compare=False)
+    spi: int = field(compare=False)
 
 
 @dataclass(order=True)
@@ -160,6 +177,10 @@ class Pair:
         """A NAT: the path as its sender has it, turned into what the outside sees."""
         self.check: Callable[[], None] = lambda: None
         """Called after every step."""
+        self.packet_interval_s: float | None = None
+        """Both ends send an ESP packet that often once they can."""
+        self._next_packet_at = self.now
+        self._packets: list[Packet] = []
         self._number = 0
 
     @property
@@ -213,6 +234,42 @@ class Pair:
         self.wire.remove(item)
         return item
 
+    def pass_on(self, to: str, what: str) -> InFlight:
+        """Let the next datagram to that end arrive, and check that it is what the test expects."""
+        item = self.take(to)
+        assert what in str(item), f"{item} instead of {what}"
+        self.deliver(item)
+        return item
+
+    def drop(self, to: str, what: str) -> None:
+        """Lose the next datagram to that end."""
+        item = self.take(to)
+        assert what in str(item), f"{item} instead of {what}"
+
+    def rekey_child(self, node: Node) -> None:
+        """Let the child that carries the traffic of an end reach its soft limit."""
+        child = node.data.outbound
+        assert child is not None
+        self.act(node, lambda endpoint: endpoint.child_soft_expired(child.spi_in, "test", self.now))
+
+    def rekey_ike(self, node: Node) -> None:
+        """Let an end rekey the IKE SA."""
+        self.act(node, lambda endpoint: endpoint.rekey_ike(self.now))
+
+    def assert_one_tunnel(self) -> ChildSa:
+        """Both ends have one IKE SA and one child, and send on that; returns the child of `a`."""
+        ((child, twin),) = self.agree()
+        assert self.a.data.outbound is child
+        assert self.b.data.outbound is twin
+        spis = [{sa.spi_i for sa in node.endpoint.ike_sas.values() if sa.is_up} for node in self.nodes]
+        assert spis[0] == spis[1]
+        assert len(spis[0]) == 1
+        for node in self.nodes:
+            states = [sa.state for sa in node.endpoint.snapshot(self.now).ike_sas]
+            assert states == ["established"]
+            assert not node.data.refused
+        return child
+
     def run(self, duration_s: float) -> None:
         """Let that much time pass."""
         end = self.now + duration_s
@@ -228,7 +285,9 @@ class Pair:
 
     def step(self, end: float) -> bool:
         """Go to the next thing that happens before `end`; False when nothing does."""
-        moments = [(item.at, 0) for item in self.wire]
+        moments = [(item.at, 0) for item in self.wire] + [(packet.at, 2) for packet in self._packets]
+        if self.packet_interval_s is not None:
+            moments.append((self._next_packet_at, 3))
         timeouts = [(node, node.endpoint.next_timeout()) for node in self.nodes]
         moments += [(deadline.at, 1) for _, deadline in timeouts if deadline is not None]
         if not moments or min(moments)[0] > end:
@@ -237,11 +296,44 @@ class Pair:
         self.now = max(self.now, at)
         if kind == 0:
             self.deliver(min(self.wire))
-            return True
+        elif kind == 1:
+            self._time_out(timeouts)
+        elif kind == 2:
+            self._receive_packet()
+        else:
+            self._send_packets()
+        return True
+
+    def _time_out(self, timeouts: list[tuple[Node, Deadline | None]]) -> None:
         for node, deadline in timeouts:
             if deadline is not None and deadline.at <= self.now:
                 self.act(node, lambda endpoint: endpoint.handle_timeout(self.now))
-        return True
+
+    def _send_packets(self) -> None:
+        assert self.packet_interval_s is not None
+        self._next_packet_at = self.now + self.packet_interval_s
+        for node in self.nodes:
+            if node.data.outbound is None:
+                node.data.unsent.append(self.now)
+                continue
+            node.data.sent += 1
+            delay = self.network.delay_s + self._rng.random() * self.network.jitter_s
+            if self._rng.random() >= self.network.loss:
+                self._number += 1
+                spi = node.data.outbound.spi_out
+                self._packets.append(Packet(self.now + delay, self._number, self.other(node).name, spi))
+
+    def _receive_packet(self) -> None:
+        packet = min(self._packets)
+        self._packets.remove(packet)
+        node = self.a if packet.to == "a" else self.b
+        if not node.data.can_receive(packet.spi, self.now):
+            node.data.refused.append(f"{self.now:.3f} {packet.spi:08x}")
+            return
+        node.endpoint.traffic_seen(self.now)
+        if packet.spi not in node.data.used:
+            node.data.used.add(packet.spi)
+            self.act(node, lambda endpoint: endpoint.inbound_used(packet.spi, self.now))
 
     def agree(self) -> Iterator[tuple[ChildSa, ChildSa]]:
         """The child SAs of both ends in pairs, with their keys compared; AssertionError when they differ."""

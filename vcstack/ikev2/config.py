@@ -93,7 +93,7 @@ class PeerConfig:
     dpd_retransmit: RetransmitPolicy = field(default=RetransmitPolicy(tries=6))
     """Of the liveness check: with the defaults a silent peer is given up after about 35 s."""
     init_retransmit: RetransmitPolicy = field(default=RetransmitPolicy(tries=5))
-    """Of IKE_SA_INIT: an unreachable peer costs a new attempt after about 20 s, and back-off follows."""
+    """Of IKE_SA_INIT and IKE_AUTH: an unreachable peer costs a new attempt after about 20 s."""
     close_retransmit: RetransmitPolicy = field(default=RetransmitPolicy(base_s=0.5, tries=3))
     """Of the DELETE of an IKE SA: best effort."""
     retry: BackoffPolicy = field(default=BackoffPolicy())

@@ -133,6 +133,12 @@ class Endpoint:
         if child is not None and child.state is not ChildState.DELETING:
             supervision.expire(self._owner(child), child, reason, now)
 
+    def rekey_ike(self, now: float) -> None:
+        """Rekey the IKE SA now, not at the end of its lifetime."""
+        for sa in self._up():
+            sa.timers.rekey_at = now
+            sa.handle_timeout(now)
+
     def inbound_used(self, spi_in: int, now: float) -> None:
         """The first authenticated packet came on a new inbound SA: the peer has it, and can receive on it."""
         child = self.children.get(spi_in)

@@ -110,7 +110,8 @@ class IkeSa:
     responses: ResponseWindow = field(default_factory=ResponseWindow)
     current: Exchange | None = None
     queue: deque[Exchange] = field(default_factory=deque)
-    successor: IkeSa | None = None
+    contested_by: IkeSa | None = None
+    """The IKE SA that the peer replaced by this one, while this end is rekeying it as well."""
 
     # -- who and what ------------------------------------------------------------------
 
@@ -247,6 +248,7 @@ class IkeSa:
 
     def _answer(self, message: Message, now: float) -> Sequence[Payload]:
         exchange = message.header.exchange
+        self._settle_contest(message, now)
         supervision.request_received(self, now)
         if self.state is IkeState.HALF_OPEN:
             return ike_auth.respond(self, message, now)
@@ -256,6 +258,12 @@ class IkeSa:
             return create_child.respond(self, message, now)
         self.host.count(f"rx request {exchange} out of place")
         return [Notify(NotifyType.INVALID_SYNTAX)]
+
+    def _settle_contest(self, message: Message, now: float) -> None:
+        """A peer that uses the IKE SA it made has decided for it; had it lost, it would only delete it."""
+        old, self.contested_by = self.contested_by, None
+        if old is not None and old.current is not None and not informational.deletes_ike(message):
+            old.current.yield_to_rival(old, now)
 
     def _refuse(self, error: RemoteProtocolError, now: float) -> Sequence[Payload]:
         """Answer an authenticated request that is malformed (RFC 7296 section 2.21.3)."""
@@ -333,7 +341,6 @@ class IkeSa:
     def hand_over(self, new: IkeSa, now: float) -> None:
         """A rekeyed IKE SA inherits the children and what was planned for them (RFC 7296 section 2.8)."""
         self.advance(IkeInput.REKEYED)
-        self.successor = new
         self.timers.cleanup_at = now + self.host.config.redundant_child_s
         for child in self.host.children.owned_by(self):
             child.owner = new

@@ -29,6 +29,7 @@ from vcstack.ikev2.wire.notify import Notify
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from vcstack.ikev2.config import PeerConfig, RetransmitPolicy
     from vcstack.ikev2.ike_sa import IkeSa
     from vcstack.ikev2.wire.chain import Payload
     from vcstack.ikev2.wire.message import Message
@@ -42,6 +43,10 @@ class IkeAuth(Exchange):
 
     def __init__(self) -> None:
         self._offer: ChildOffer | None = None
+
+    def policy(self, config: PeerConfig) -> RetransmitPolicy:
+        """As for IKE_SA_INIT: if its answer was forged, only a new attempt can help."""
+        return config.init_retransmit
 
     def request(self, sa: IkeSa, now: float) -> Sequence[Payload] | None:  # noqa: ARG002
         """IDi, [IDr,] AUTH, [N(INITIAL_CONTACT),] SA, TSi, TSr."""

@@ -118,6 +118,11 @@ def delete_unwanted(sa: IkeSa, spi_in: int, now: float) -> None:
     sa.submit(DeleteChild(spi_in, "its answer was not acceptable"), now)
 
 
+def deletes_ike(message: Message) -> bool:
+    """Whether a request deletes the IKE SA that it comes on."""
+    return any(delete.protocol == ProtocolId.IKE for delete in message.all(Delete))
+
+
 def respond(sa: IkeSa, message: Message, now: float) -> Sequence[Payload]:
     """Answer whatever is in an INFORMATIONAL request; an answer there is always."""
     error = message.error
@@ -126,11 +131,11 @@ def respond(sa: IkeSa, message: Message, now: float) -> Sequence[Payload]:
         if error.type in (NotifyType.AUTHENTICATION_FAILED, NotifyType.INVALID_SYNTAX):
             sa.fail(f"peer said {error.type}", now)
             return []
-    deletes = message.all(Delete)
-    if any(delete.protocol == ProtocolId.IKE for delete in deletes):
+    if deletes_ike(message):
         _deleted_by_peer(sa, now)
         return []
-    closed = [spi for delete in deletes if delete.protocol == ProtocolId.ESP for spi in _close(sa, delete)]
+    deletes = [delete for delete in message.all(Delete) if delete.protocol == ProtocolId.ESP]
+    closed = [spi for delete in deletes for spi in _close(sa, delete)]
     replace_missing_child(sa, now)
     return [Delete(ProtocolId.ESP, tuple(closed))] if closed else []
 

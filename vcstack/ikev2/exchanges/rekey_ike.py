@@ -75,6 +75,8 @@ class RekeyIke(Exchange):
     def response(self, sa: IkeSa, message: Message, now: float) -> None:
         """Hand over to the new IKE SA, or keep this one and try again."""
         error = message.error
+        if error is not None and not sa.is_up:
+            return
         if error is not None:
             self._refused(sa, error, now)
             return
@@ -82,6 +84,10 @@ class RekeyIke(Exchange):
             new, nonces = self._accept(sa, message, now)
         except RemoteProtocolError as wrong:
             self._failed(sa, f"we refused the peer's answer to an IKE rekey: {wrong.reason}", now)
+            return
+        if not sa.is_up:
+            # The peer's new IKE SA has taken over while the answer was on its way.
+            new.close_redundant(now)
             return
         rival = self.rival
         if rival is not None and rival.sa.is_up and loses(nonces, rival.nonces):
@@ -161,6 +167,7 @@ def respond(sa: IkeSa, message: Message, now: float) -> Sequence[Payload]:
         return [Notify(notify, data=error.data)]
     if isinstance(own, RekeyIke):
         own.rival = Rival(new, nonces)
+        new.contested_by = sa
     else:
         sa.hand_over(new, now)
     return payloads
