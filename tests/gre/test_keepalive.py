@@ -171,7 +171,18 @@ class TestProber:
         snapshot = asker.snapshot()
         assert (snapshot.state, snapshot.reason) == (State.DOWN, "2 keepalives unanswered")
         assert (snapshot.sent, snapshot.received, snapshot.unanswered) == (4, 0, 4)
+        assert events(asker) == [LineState(False, "2 keepalives unanswered")]
+
+    def test_the_first_probe_is_repeated_soon_but_patience_lasts_as_long(self) -> None:
+        asker = prober()
+        asker.start(0.0)
+        for now in range(1, 30):
+            asker.handle_timeout(float(now))
+        assert len(asker.packets_to_send()) == 30
         assert events(asker) == []
+        asker.handle_timeout(30.0)
+        assert events(asker) == [LineState(False, "30 keepalives unanswered")]
+        assert asker.next_timeout() == Deadline(40.0, "GRE keepalive is due")
 
     def test_disabled_means_up_and_silent(self) -> None:
         asker = prober(enabled=False)
@@ -209,7 +220,7 @@ class TestProber:
         asker = prober()
         asker.start(0.0)
         asker.packets_to_send()
-        asker.handle_timeout(9.99)
+        asker.handle_timeout(0.99)
         assert asker.packets_to_send() == []
         assert asker.snapshot().unanswered == 1
 

@@ -24,7 +24,8 @@ Requests and answers go straight to ESP: their outer addresses are those of the 
 ```
 
 The line is up in UP and ASSUMED. `unanswered` comes when as many probes as configured
-went out since the last answer and the next one is due; probes continue in DOWN.
+went out since the last answer and the next one is due, in WAITING after the same time with
+more probes; probes continue in DOWN.
 
 `Reflector` answers, whatever our own line state is: two ends that wait for each other would
 stay down for ever.
@@ -41,6 +42,8 @@ from vcstack.wire.deadline import Deadline
 from vcstack.wire.ipv4 import CHECKSUM_OFFSET, IpProtocol, Ipv4Header
 from vcstack.wire.reader import WireError
 
+FIRST_INTERVAL_S = 1.0
+"""Longer intervals are cut to this until the first answer: a peer that is just starting misses a probe."""
 INTERNETWORK_CONTROL = 0xC0
 """TOS of routing and keepalive traffic, as IOS marks it."""
 _TTL_OFFSET = 8
@@ -162,6 +165,7 @@ class Prober:
         self._reason = State.STOPPED.value
         self._since: float | None = None
         self._due: float | None = None
+        self._patient_until = 0.0
         self._unanswered = 0
         self._sent = 0
         self._received = 0
@@ -189,6 +193,7 @@ class Prober:
             return
         self._move(Input.START, now, State.WAITING.value)
         self._unanswered = 0
+        self._patient_until = now + self._config.retries * self._config.interval_s
         self._due = now
         self.handle_timeout(now)
 
@@ -210,6 +215,8 @@ class Prober:
         self._last_received_at = now
         if answer.delivery.identification == self._sent & 0xFFFF:
             self._round_trip_s = now - self._sent_at
+        if self._state is State.WAITING:
+            self._due = self._sent_at + self._config.interval_s
         self._move(Input.REPLY, now, State.UP.value)
         return True
 
@@ -217,15 +224,18 @@ class Prober:
         """Send the probe that is due, after counting those without an answer."""
         if self._due is None or now < self._due:
             return
-        if self._unanswered >= self._config.retries:
-            self._move(Input.UNANSWERED, now, f"{self._config.retries} keepalives unanswered")
+        if self._is_unanswered(now):
+            self._move(Input.UNANSWERED, now, f"{self._unanswered} keepalives unanswered")
         self._sent += 1
         self._unanswered += 1
         self._sent_at = now
         self._outbox.append(build_request(self._tunnel, self._sent & 0xFFFF, self._config.tos))
+        interval_s = self._config.interval_s
+        if self._state is State.WAITING:
+            interval_s = min(interval_s, FIRST_INTERVAL_S)
         # A caller that is late by more than an interval gets no burst of probes.
-        on_time = self._due + self._config.interval_s
-        self._due = on_time if on_time > now else now + self._config.interval_s
+        on_time = self._due + interval_s
+        self._due = on_time if on_time > now else now + interval_s
 
     def next_timeout(self) -> Deadline | None:
         """Return when the next probe is due."""
@@ -258,6 +268,11 @@ class Prober:
             went_down=self._went_down,
         )
 
+    def _is_unanswered(self, now: float) -> bool:
+        if self._state is State.WAITING:
+            return now >= self._patient_until
+        return self._unanswered >= self._config.retries
+
     def _move(self, event: Input, now: float, reason: str) -> None:
         was_up, state = self.line_up, TRANSITIONS[self._state, event]
         if state is self._state:
@@ -265,7 +280,7 @@ class Prober:
         self._state, self._reason = state, reason
         if self.line_up != was_up or self._since is None:
             self._since = now
-        if self.line_up != was_up:
+        if self.line_up != was_up or state is State.DOWN:
             self._went_down += was_up
             self._events.append(LineState(self.line_up, reason))
 
