@@ -74,6 +74,7 @@ class Peer:
         self._counters = Counters()
         self._exchange = Exchange(config, self._counters)
         self._last_reset: Reset | None = None
+        self._told: Reset | None = None
         self._reason = "not started"
 
     # --- the operator's side --------------------------------------------------------------------------
@@ -84,6 +85,7 @@ class Peer:
             return
         self._started = True
         self._reason = "connecting"
+        self._told = None
         self._errors.forgive()
         self._refusals.forgive()
         self._style.forget()
@@ -287,6 +289,7 @@ class Peer:
     def established(self, session: Session, now: float) -> None:
         """Send our routes, and end what else was tried."""
         self._established, self._established_at = session, now
+        self._told = None
         self._counters.connections_established += 1
         self._style.forget()
         self._refusals.forgive()
@@ -313,10 +316,11 @@ class Peer:
 
     def attempt_failed(self, reset: Reset) -> None:
         """Keep why, and say so once; a second connection beside an established session is no news."""
-        if not self._started or self._established is not None:
+        if not self._started or self._established is not None or self._is_echo(reset):
             return
         if reset.notification is not None:
             self._last_reset = reset
+            self._told = reset
         if self._reason != str(reset):
             self._events.append(Failed(str(reset)))
         self._reason = str(reset)
@@ -335,6 +339,15 @@ class Peer:
     @property
     def _leader(self) -> Session:
         return max((self._outbound, self._inbound), key=lambda session: _PROGRESS.index(session.state))
+
+    def _is_echo(self, reset: Reset) -> bool:
+        """Say whether a connection was only turned away because of an error that was told before.
+
+        Both sides pause after an error and take no connection meanwhile; that must not hide the error.
+        """
+        turned_away = reset.notification is None or _is_cease(reset, CeaseSubcode.CONNECTION_REJECTED)
+        memory_s = 2 * self.config.idle_hold_ceiling_s
+        return turned_away and self._told is not None and reset.at - self._told.at < memory_s
 
     def _other(self, session: Session) -> Session:
         return self._inbound if session is self._outbound else self._outbound
@@ -389,6 +402,12 @@ class Peer:
 
 
 def _is_collision(reset: Reset) -> bool:
-    lost = (ErrorCode.CEASE, CeaseSubcode.CONNECTION_COLLISION_RESOLUTION)
+    return _is_cease(reset, CeaseSubcode.CONNECTION_COLLISION_RESOLUTION)
+
+
+def _is_cease(reset: Reset, subcode: CeaseSubcode) -> bool:
     notification = reset.notification
-    return notification is not None and (notification.code, notification.subcode) == lost
+    return notification is not None and (notification.code, notification.subcode) == (
+        ErrorCode.CEASE,
+        subcode,
+    )
