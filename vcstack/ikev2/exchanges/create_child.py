@@ -12,18 +12,11 @@ from typing import TYPE_CHECKING
 
 from vcstack.ikev2.errors import RemoteProtocolError
 from vcstack.ikev2.exchanges import rekey_child, rekey_ike
-from vcstack.ikev2.exchanges.child_offer import (
-    ChildOffer,
-    accept_answer,
-    answer_offer,
-    offer_child,
-    preferred_group,
-)
-from vcstack.ikev2.exchanges.exchange import Exchange
-from vcstack.ikev2.exchanges.informational import delete_unwanted
-from vcstack.ikev2.exchanges.refusal import describe_error, refuse_child, usable_group
-from vcstack.ikev2.iana import ExchangeType, NotifyType, ProtocolId
-from vcstack.ikev2.missing_child import child_failed
+from vcstack.ikev2.exchanges.child_offer import answer_offer
+from vcstack.ikev2.exchanges.make_child import MakeChild, Rival
+from vcstack.ikev2.exchanges.refusal import describe_error, refuse_child
+from vcstack.ikev2.iana import NotifyType, ProtocolId
+from vcstack.ikev2.missing_child import child_failed, has_child
 from vcstack.ikev2.wire.notify import Notify
 from vcstack.ikev2.wire.sa import Sa
 
@@ -38,49 +31,28 @@ MAX_CHILDREN = 16
 """Of one IKE SA; a tunnel has one, and three during a rekey collision."""
 
 
-class CreateChild(Exchange):
-    """Asks for a child SA on an IKE SA that has none."""
+class CreateChild(MakeChild):
+    """Asks for a child SA when there is none."""
 
-    kind = ExchangeType.CREATE_CHILD_SA
     name = "CREATE_CHILD_SA (new child)"
-    concerns_child = True
-    makes_child = True
 
     def __init__(self) -> None:
-        self._offer: ChildOffer | None = None
-        self._retried = False
+        super().__init__(None)
 
     def request(self, sa: IkeSa, now: float) -> Sequence[Payload] | None:  # noqa: ARG002
-        """SA, Ni, [KEi,] TSi, TSr."""
-        if self._offer is None:
-            self._offer = offer_child(sa, preferred_group(sa.host.config.esp_proposals))
-        return self._offer.payloads(sa)
+        """SA, Ni, [KEi,] TSi, TSr; nothing when the peer has made a child meanwhile."""
+        return None if has_child(sa) else self.offered(sa)
 
-    def response(self, sa: IkeSa, message: Message, now: float) -> None:
-        """Install the child, or say why there is none and try again later."""
-        assert self._offer is not None
-        error = message.error
-        if error is not None:
-            self._refused(sa, error, now)
-            return
-        try:
-            child, _ = accept_answer(sa, self._offer, message, now)
-        except RemoteProtocolError as wrong:
-            delete_unwanted(sa, self._offer.spi_in, now)
-            child_failed(sa, f"we refused the peer's answer in CREATE_CHILD_SA: {wrong.reason}", now)
-            return
-        sa.timers.child_failures = 0
-        sa.host.children.install(child)
-        sa.host.children.switch(child)
+    def refused(self, sa: IkeSa, error: Notify, now: float) -> None:
+        """Say why there is no child, and try again later."""
+        if error.type == NotifyType.INVALID_SYNTAX:
+            sa.fail("peer said INVALID_SYNTAX to a new child", now)
+        else:
+            child_failed(sa, f"peer said {describe_error(error)} in CREATE_CHILD_SA", now)
 
-    def _refused(self, sa: IkeSa, error: Notify, now: float) -> None:
-        group = usable_group(error, sa.host.config.esp_proposals)
-        if group is not None and not self._retried:
-            self._retried = True
-            self._offer = offer_child(sa, group)
-            sa.queue.appendleft(self)
-            return
-        child_failed(sa, f"peer said {describe_error(error)} in CREATE_CHILD_SA", now)
+    def failed(self, sa: IkeSa, reason: str, now: float) -> None:
+        """Say why there is no child, and try again later."""
+        child_failed(sa, f"we refused the peer's answer in CREATE_CHILD_SA: {reason}", now)
 
 
 def respond(sa: IkeSa, message: Message, now: float) -> Sequence[Payload]:
@@ -103,13 +75,16 @@ def _respond_new(sa: IkeSa, message: Message, now: float) -> Sequence[Payload]:
     if len(sa.host.children.owned_by(sa)) >= MAX_CHILDREN:
         return [Notify(NotifyType.NO_ADDITIONAL_SAS)]
     try:
-        child, _, payloads = answer_offer(sa, message, now, first=False)
+        child, nonces, payloads = answer_offer(sa, message, now, first=False)
     except RemoteProtocolError as error:
         return refuse_child(sa, error, now)
     sa.timers.child_failures = 0
     sa.host.children.install(child)
-    if sa.host.children.carrying is None:
+    own = sa.current
+    if isinstance(own, CreateChild):
+        own.rival = Rival(child, nonces)
+    if not any(other.may_carry for other in sa.host.children if other is not child):
         sa.host.children.switch(child)
-    else:
+    elif not isinstance(own, CreateChild):
         child.switch_at = now + sa.host.config.switch_fallback_s
     return payloads

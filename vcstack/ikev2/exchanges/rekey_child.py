@@ -13,24 +13,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from vcstack.ikev2.collision import Nonces, loses
 from vcstack.ikev2.errors import RemoteProtocolError
 from vcstack.ikev2.events import ChildFailed
-from vcstack.ikev2.exchanges.child_offer import (
-    ChildOffer,
-    accept_answer,
-    answer_offer,
-    offer_child,
-    preferred_group,
-)
-from vcstack.ikev2.exchanges.exchange import Exchange
-from vcstack.ikev2.exchanges.informational import delete_child, delete_unwanted
-from vcstack.ikev2.exchanges.refusal import describe_error, refuse_child, usable_group
+from vcstack.ikev2.exchanges.child_offer import answer_offer
+from vcstack.ikev2.exchanges.make_child import MakeChild, Rival
+from vcstack.ikev2.exchanges.refusal import describe_error, refuse_child
 from vcstack.ikev2.host import backoff_s
-from vcstack.ikev2.iana import DhGroup, ExchangeType, NotifyType, ProtocolId
+from vcstack.ikev2.iana import NotifyType, ProtocolId
 from vcstack.ikev2.missing_child import want_child
 from vcstack.ikev2.states import ChildState
 from vcstack.ikev2.wire.notify import Notify
@@ -44,98 +35,27 @@ if TYPE_CHECKING:
     from vcstack.ikev2.wire.message import Message
 
 
-@dataclass(frozen=True, slots=True)
-class Rival:
-    """The peer's rekeying of the same child, answered while ours was unanswered."""
-
-    child: Child
-    nonces: Nonces
-
-
-class RekeyChild(Exchange):
+class RekeyChild(MakeChild):
     """Replaces a child SA."""
 
-    kind = ExchangeType.CREATE_CHILD_SA
     name = "CREATE_CHILD_SA (child rekey)"
-    concerns_child = True
-    makes_child = True
 
     def __init__(self, old: Child) -> None:
-        self.old = old
-        self.rival: Rival | None = None
-        self._offer: ChildOffer | None = None
-        self._retried = False
+        super().__init__(old)
+        self._replaced = old
 
     def request(self, sa: IkeSa, now: float) -> Sequence[Payload] | None:  # noqa: ARG002
-        """N(REKEY_SA), SA, Ni, [KEi,] TSi, TSr; nothing when the child was deleted or rekeyed by the peer."""
-        old = self.old
-        if self.rival is None and (old.state is not ChildState.ACTIVE or old.successor_is_alive):
+        """N(REKEY_SA), SA, Ni, [KEi,] TSi, TSr; nothing when the child was deleted or rekeyed meanwhile."""
+        old = self._replaced
+        if old.state is not ChildState.ACTIVE or old.successor_is_alive:
             old.rekeying = False
             return None
-        if self._offer is None:
-            group = None if old.sa.pfs_group is None else DhGroup(old.sa.pfs_group)
-            self._offer = offer_child(sa, group or preferred_group(sa.host.config.esp_proposals))
         spi = old.sa.spi_in.to_bytes(4, "big")
-        return [Notify(NotifyType.REKEY_SA, ProtocolId.ESP, spi), *self._offer.payloads(sa)]
+        return [Notify(NotifyType.REKEY_SA, ProtocolId.ESP, spi), *self.offered(sa)]
 
-    def response(self, sa: IkeSa, message: Message, now: float) -> None:
-        """Switch to the new child, or keep the old one and try again."""
-        assert self._offer is not None
-        error = message.error
-        if error is not None:
-            self._refused(sa, error, now)
-            return
-        self.old.rekeying = False
-        try:
-            child, nonces = accept_answer(sa, self._offer, message, now)
-        except RemoteProtocolError as wrong:
-            delete_unwanted(sa, self._offer.spi_in, now)
-            self._failed(sa, f"we refused the peer's answer to a child rekey: {wrong.reason}", now)
-            return
-        child.predecessor = self.old
-        sa.host.children.install(child)
-        self._conclude(sa, child, nonces, now)
-
-    def forget(self, sa: IkeSa, now: float) -> None:
-        """The child may be rekeyed by others again."""
-        self.old.rekeying = False
-        self._rival_stands(sa, now)
-
-    def _conclude(self, sa: IkeSa, child: Child, nonces: Nonces, now: float) -> None:
-        children, rival = sa.host.children, self.rival
-        if rival is not None and rival.child.is_alive and loses(nonces, rival.nonces):
-            sa.host.count("child rekey collision lost")
-            children.lose(child, None)
-            delete_child(sa, child, "lost a rekey collision", now)
-            self._rival_stands(sa, now)
-            return
-        self.old.successor = child
-        children.switch(child)
-        if rival is not None and rival.child.is_alive:
-            sa.host.count("child rekey collision won")
-            children.lose(rival.child, now + sa.host.config.redundant_child_s)
-        if self.old.is_alive:
-            delete_child(sa, self.old, "rekeyed", now)
-
-    def _rival_stands(self, sa: IkeSa, now: float) -> bool:
-        """The peer's rekeying is the only one: send on its child as soon as the peer proves to have it."""
-        if self.rival is None or not self.rival.child.is_alive:
-            return False
-        if self.rival.child.state is ChildState.PENDING:
-            self.rival.child.switch_at = now + sa.host.config.switch_fallback_s
-        return True
-
-    def _refused(self, sa: IkeSa, error: Notify, now: float) -> None:
-        group = usable_group(error, sa.host.config.esp_proposals)
-        if group is not None and not self._retried and self.rival is None:
-            self._retried = True
-            self._offer = offer_child(sa, group)
-            sa.queue.appendleft(self)
-            return
-        self.old.rekeying = False
-        if self._rival_stands(sa, now):
-            sa.host.count("own child rekey forgotten")
-        elif error.type == NotifyType.CHILD_SA_NOT_FOUND:
+    def refused(self, sa: IkeSa, error: Notify, now: float) -> None:
+        """Keep the old child while it lives, and ask again."""
+        if error.type == NotifyType.CHILD_SA_NOT_FOUND:
             self._unknown_to_peer(sa, now)
         elif error.type == NotifyType.NO_ADDITIONAL_SAS:
             sa.host.reauthenticate(now, "peer said NO_ADDITIONAL_SAS: it does not rekey child SAs")
@@ -145,27 +65,30 @@ class RekeyChild(Exchange):
         elif error.type == NotifyType.TEMPORARY_FAILURE:
             self._retry_later(sa, now)
         else:
-            self._failed(sa, f"peer said {describe_error(error)} to a child rekey", now)
+            self._report(sa, f"peer said {describe_error(error)} to a child rekey", now)
 
-    def _unknown_to_peer(self, sa: IkeSa, now: float) -> None:
-        """RFC 7296 section 2.25: forget the child silently, and ask for a new one."""
-        sa.host.children.retire(self.old, "unknown to the peer")
-        want_child(sa, now)
+    def failed(self, sa: IkeSa, reason: str, now: float) -> None:
+        """Keep the old child while it lives, and ask again."""
+        self._report(sa, f"we refused the peer's answer to a child rekey: {reason}", now)
 
-    def _failed(self, sa: IkeSa, reason: str, now: float) -> None:
-        if self._rival_stands(sa, now):
-            return
+    def _report(self, sa: IkeSa, reason: str, now: float) -> None:
         sa.host.report(reason, now)
         sa.host.emit(ChildFailed(reason))
         self._retry_later(sa, now)
 
+    def _unknown_to_peer(self, sa: IkeSa, now: float) -> None:
+        """RFC 7296 section 2.25: forget the child silently, and ask for a new one."""
+        sa.host.children.retire(self._replaced, "unknown to the peer")
+        want_child(sa, now)
+
     def _retry_later(self, sa: IkeSa, now: float) -> None:
         """The old child still carries traffic; without one, start from scratch."""
-        if not self.old.is_alive:
+        old = self._replaced
+        if not old.is_alive:
             want_child(sa, now)
             return
-        self.old.rekey_failures += 1
-        self.old.rekey_at = now + backoff_s(sa.host, sa.host.config.rekey_retry, self.old.rekey_failures)
+        old.rekey_failures += 1
+        old.rekey_at = now + backoff_s(sa.host, sa.host.config.rekey_retry, old.rekey_failures)
 
 
 def respond(sa: IkeSa, message: Message, rekey: Notify, now: float) -> Sequence[Payload]:
