@@ -77,7 +77,7 @@ def read_headers(packet: memoryview, vnet: VnetHeader) -> Headers:
     known = (tcp and version == (4 if kind == GSO_TCPV4 else 6)) or kind == GSO_UDP_L4
     if minimum is None or not known or not vnet.flags & NEEDS_CSUM or not vnet.gso_size:
         raise Malformed(f"GSO type {vnet.gso_type} of {vnet.gso_size} bytes on IP version {version}")
-    if transport < minimum or len(packet) < transport + _TCP_HEADER:
+    if transport < minimum or len(packet) < transport + (_TCP_HEADER if tcp else _UDP_HEADER):
         raise Malformed(f"transport header at {transport} in {len(packet)} bytes")
     length = transport + ((packet[transport + 12] >> 4) * 4 if tcp else _UDP_HEADER)
     if not transport + _UDP_HEADER <= length < len(packet) or transport % 2:
