@@ -23,6 +23,7 @@ charon {{
   retransmit_tries = 3
   retransmit_timeout = 1.0
   delete_rekeyed_delay = 3
+  {settings}
   filelog {{
     log {{
       path = {folder}/charon.log
@@ -106,21 +107,22 @@ class Connection:
 
 @dataclass
 class Strongswan:
-    """A charon that runs in `namespace`, with its files in `folder`."""
+    """A charon that runs in `namespace`, with its files in `folder`; `settings` are lines of its section."""
 
     namespace: Namespace
     folder: Path
+    settings: str = ""
     environment: dict[str, str] = field(init=False)
 
-    def start(self, connection: Connection) -> None:
-        """Start charon, load the connection, and return when it answers."""
+    def start(self, connection: Connection | str) -> None:
+        """Start charon, load the connection (or the text of several), and return when it answers."""
         require_program("swanctl")
         for path in (CHARON, LIBIPSEC):
             if not path.exists():
                 pytest.skip(f"{path} is not installed")
         self.folder.mkdir(parents=True, exist_ok=True)
         configuration = self.folder / "strongswan.conf"
-        configuration.write_text(DAEMON.format(folder=self.folder, plugins=PLUGINS))
+        configuration.write_text(DAEMON.format(folder=self.folder, plugins=PLUGINS, settings=self.settings))
         self.environment = {"STRONGSWAN_CONF": str(configuration), "SWANCTL_DIR": str(self.folder)}
         shell = f"mount -t tmpfs tmpfs /run && exec {CHARON}"
         with (self.folder / "charon.out").open("w") as output:
@@ -130,10 +132,10 @@ class Strongswan:
         wait_until((self.folder / "charon.vici").is_socket, 10, "charon's control socket")
         self.load(connection)
 
-    def load(self, connection: Connection) -> None:
-        """Load (or load anew) the connection and its secret."""
+    def load(self, connection: Connection | str) -> None:
+        """Load (or load anew) the connection and its secret; what was loaded before is unloaded."""
         file = self.folder / "swanctl.conf"
-        file.write_text(CONNECTION.format(p=connection))
+        file.write_text(connection if isinstance(connection, str) else CONNECTION.format(p=connection))
         file.chmod(0o600)
         self.swanctl("--load-all", "--file", str(file))
 
