@@ -103,10 +103,10 @@ def test_refresh_both_ways_and_a_shutdown_with_words(lab: Lab) -> None:
     with lab.speaker() as speaker:
         speaker.wait_for(is_up)
         lab.bird.birdc("reload", "in", "peer")
-        speaker.wait_for(lambda seen: seen["messages_received"]["route_refresh"] == 1)
-        before = speaker.snapshot()["messages_received"]["update"]
+        speaker.wait_for(lambda seen: seen["counters"]["messages_received"]["route_refresh"] == 1)
+        before = speaker.snapshot()["counters"]["messages_received"]["update"]
         speaker.tell("refresh")
-        speaker.wait_for(lambda seen: seen["messages_received"]["update"] > before)
+        speaker.wait_for(lambda seen: seen["counters"]["messages_received"]["update"] > before)
         assert lab.bird.learned() == {"0.0.0.0/0"}
         lab.bird.birdc("disable", "peer", '"ticket 7"')
         assert "Administrative Shutdown (6/2)" in speaker.wait_event("Down")

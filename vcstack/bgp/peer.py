@@ -21,7 +21,6 @@ from __future__ import annotations
 from collections import deque
 from typing import TYPE_CHECKING
 
-from vcstack.bgp.constants import VERSION
 from vcstack.bgp.damping import Damping
 from vcstack.bgp.events import Action, Close, Down, Event, Failed, Reset, Send, Side, Up
 from vcstack.bgp.exchange import Exchange
@@ -30,7 +29,7 @@ from vcstack.bgp.fsm import State
 from vcstack.bgp.iana import Afi, CeaseSubcode, ErrorCode, MessageType, Safi
 from vcstack.bgp.negotiation import OpenStyle
 from vcstack.bgp.session import Session
-from vcstack.bgp.snapshot import Counters, PeerSnapshot, by_name
+from vcstack.bgp.snapshot import Counters, PeerSnapshot, describe
 from vcstack.bgp.wire.notification import Notification, cease
 
 if TYPE_CHECKING:
@@ -193,54 +192,16 @@ class Peer:
 
     def snapshot(self) -> PeerSnapshot:
         """Return everything there is to show; times are those of the inputs."""
-        config, leader, counters = self.config, self._leader, self._counters
-        theirs, terms = leader.theirs, leader.negotiated
-        received = self._exchange.rib_in.routes()
-        accepted = sum(route.denied is None for route in received)
-        advertised = self._exchange.rib_out.sent()
         deadline = self.next_timeout()
-        return PeerSnapshot(
-            state=leader.state,
-            state_since=leader.state_since,
-            established_since=self._established.state_since if self._established else None,
+        return describe(
+            self.config,
+            self._leader,
+            self._exchange,
+            self._counters,
             reason="" if self._established else self._reason,
-            local_as=config.local_as,
-            remote_as=config.remote_as,
-            router_id=config.router_id,
-            local_address=config.local_address,
-            remote_address=config.remote_address,
-            version=VERSION,
-            remote_router_id=theirs.router_id if theirs else None,
-            outbound=self._established.outbound if self._established else None,
-            hold_time_s=terms.hold_time_s if terms else None,
-            keepalive_s=terms.keepalive_s if terms else None,
-            configured_hold_time_s=config.hold_time_s,
-            connect_retries=self._outbound.retries + self._inbound.retries,
-            capabilities_sent=tuple(map(str, leader.ours.capabilities)),
-            capabilities_received=tuple(map(str, theirs.capabilities)) if theirs else (),
-            messages_received=by_name(counters.received),
-            messages_sent=by_name(counters.sent),
-            last_read_at=counters.last_read_at,
-            last_write_at=counters.last_write_at,
-            table_version=self._exchange.version,
-            prefixes_received=len(received),
-            prefixes_accepted=accepted,
-            prefixes_denied=len(received) - accepted,
-            prefixes_advertised=len(advertised),
-            prefixes_announced_total=counters.prefixes_announced,
-            prefixes_withdrawn_total=counters.prefixes_withdrawn,
-            max_prefixes=config.max_prefixes,
-            updates_treated_as_withdraw=counters.updates_treated_as_withdraw,
-            attributes_discarded=counters.attributes_discarded,
-            last_update_fault=self._exchange.last_fault,
-            connections_established=counters.connections_established,
-            connections_dropped=counters.connections_dropped,
-            connections_refused=counters.connections_refused,
             last_reset=self._last_reset,
+            connect_retries=self._outbound.retries + self._inbound.retries,
             next_timeout=deadline.reason if deadline else None,
-            received=received,
-            wanted=self._exchange.rib_out.routes(),
-            advertised=advertised,
         )
 
     # --- the sessions' side ---------------------------------------------------------------------------
@@ -256,11 +217,12 @@ class Peer:
 
     def count_message(self, kind: MessageType, now: float, *, sent: bool) -> None:
         """Count a message."""
-        counters = self._counters
-        (counters.sent if sent else counters.received)[kind] += 1
+        counters, name = self._counters, kind.name.lower()
         if sent:
+            counters.messages_sent[name] += 1
             counters.last_write_at = now
         else:
+            counters.messages_received[name] += 1
             counters.last_read_at = now
 
     def open_received(self, session: Session, received: Open, now: float) -> bool:

@@ -2,25 +2,34 @@
 
 from __future__ import annotations
 
+from copy import deepcopy
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from vcstack.bgp.constants import VERSION
+from vcstack.bgp.fsm import State
 from vcstack.bgp.iana import MessageType
 
 if TYPE_CHECKING:
     from ipaddress import IPv4Address
 
+    from vcstack.bgp.config import SessionConfig
     from vcstack.bgp.events import Reset
-    from vcstack.bgp.fsm import State
+    from vcstack.bgp.exchange import Exchange
     from vcstack.bgp.rib import OwnRoute, ReceivedRoute
+    from vcstack.bgp.session import Session
+
+
+def _no_messages() -> dict[str, int]:
+    return {kind.name.lower(): 0 for kind in MessageType}
 
 
 @dataclass(slots=True)
 class Counters:
-    """Counted over all sessions with the peer since the Peer was made."""
+    """Counted over all sessions with the peer since the Peer was made; messages by type, as in "open"."""
 
-    received: dict[MessageType, int] = field(default_factory=lambda: dict.fromkeys(MessageType, 0))
-    sent: dict[MessageType, int] = field(default_factory=lambda: dict.fromkeys(MessageType, 0))
+    messages_received: dict[str, int] = field(default_factory=_no_messages)
+    messages_sent: dict[str, int] = field(default_factory=_no_messages)
     prefixes_announced: int = 0
     prefixes_withdrawn: int = 0
     updates_treated_as_withdraw: int = 0
@@ -56,24 +65,14 @@ class PeerSnapshot:
     connect_retries: int
     capabilities_sent: tuple[str, ...]
     capabilities_received: tuple[str, ...]
-    messages_received: dict[str, int]
-    messages_sent: dict[str, int]
-    last_read_at: float | None
-    last_write_at: float | None
+    counters: Counters
     table_version: int
     prefixes_received: int
     prefixes_accepted: int
     prefixes_denied: int
     prefixes_advertised: int
-    prefixes_announced_total: int
-    prefixes_withdrawn_total: int
     max_prefixes: int
-    updates_treated_as_withdraw: int
-    attributes_discarded: int
     last_update_fault: str
-    connections_established: int
-    connections_dropped: int
-    connections_refused: int
     last_reset: Reset | None
     next_timeout: str | None
     received: tuple[ReceivedRoute, ...]
@@ -81,6 +80,53 @@ class PeerSnapshot:
     advertised: tuple[OwnRoute, ...]
 
 
-def by_name(counts: dict[MessageType, int]) -> dict[str, int]:
-    """Name the message types as the neighbour report does: open, update, notification and so on."""
-    return {kind.name.lower(): count for kind, count in counts.items()}
+def describe(
+    config: SessionConfig,
+    leader: Session,
+    exchange: Exchange,
+    counters: Counters,
+    *,
+    reason: str,
+    last_reset: Reset | None,
+    connect_retries: int,
+    next_timeout: str | None,
+) -> PeerSnapshot:
+    """Describe a peer by the session that has come furthest and by what is kept beyond sessions."""
+    theirs, terms = leader.theirs, leader.negotiated
+    established = leader.state is State.ESTABLISHED
+    received = exchange.rib_in.routes()
+    accepted = sum(route.denied is None for route in received)
+    advertised = exchange.rib_out.sent()
+    return PeerSnapshot(
+        state=leader.state,
+        state_since=leader.state_since,
+        established_since=leader.state_since if established else None,
+        reason=reason,
+        local_as=config.local_as,
+        remote_as=config.remote_as,
+        router_id=config.router_id,
+        local_address=config.local_address,
+        remote_address=config.remote_address,
+        version=VERSION,
+        remote_router_id=theirs.router_id if theirs else None,
+        outbound=leader.outbound if established else None,
+        hold_time_s=terms.hold_time_s if terms else None,
+        keepalive_s=terms.keepalive_s if terms else None,
+        configured_hold_time_s=config.hold_time_s,
+        connect_retries=connect_retries,
+        capabilities_sent=tuple(map(str, leader.ours.capabilities)),
+        capabilities_received=tuple(map(str, theirs.capabilities)) if theirs else (),
+        counters=deepcopy(counters),
+        table_version=exchange.version,
+        prefixes_received=len(received),
+        prefixes_accepted=accepted,
+        prefixes_denied=len(received) - accepted,
+        prefixes_advertised=len(advertised),
+        max_prefixes=config.max_prefixes,
+        last_update_fault=exchange.last_fault,
+        last_reset=last_reset,
+        next_timeout=next_timeout,
+        received=received,
+        wanted=exchange.rib_out.routes(),
+        advertised=advertised,
+    )
