@@ -28,7 +28,7 @@ MOUNTS = Path("/run/netns")
 _CLONE_NEWNET = 0x40000000
 _STOP_S = 6.0
 _KILL_S = 3.0
-_POLL_S = 0.02
+_POLL_S = 0.05
 _ROUTER = {"ip_forward": 1, "conf/all/rp_filter": 0, "conf/default/rp_filter": 0}
 _MASQUERADE = """
 table ip nat {
@@ -129,7 +129,7 @@ def existing(number: int | None = None) -> list[str]:
 
 
 def remove(namespaces: Iterable[str]) -> None:
-    """End what runs in the namespaces, politely and then not, and delete them."""
+    """End what runs in the namespaces, politely and then not, and delete them. Raises LabError."""
     names = list(namespaces)
     # The leader of a session is a daemon, which ends its own forwarders.
     leaders = [pid for pid in _pids(names) if _leads(pid)]
@@ -137,8 +137,18 @@ def remove(namespaces: Iterable[str]) -> None:
     _wait_until_gone(names, _STOP_S)
     _signal(_pids(names), signal.SIGKILL)
     _wait_until_gone(names, _KILL_S)
-    for name in names:
-        run("ip", "netns", "delete", name)
+    failed = [error for name in names if (error := _delete(name)) is not None]
+    if failed:
+        raise failed[0]
+
+
+def _delete(namespace: str) -> LabError | None:
+    """Delete it, or say why not, so that the others can be deleted all the same."""
+    try:
+        run("ip", "netns", "delete", namespace)
+    except LabError as error:
+        return error
+    return None
 
 
 def _set_parameters(namespace: str, parameters: dict[str, int]) -> None:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from vcstack.lab import registry, scenario
 from vcstack.lab.bench import Bench
 from vcstack.lab.failover import cut_commands, restore_commands
-from vcstack.lab.namespaces import LabError
+from vcstack.lab.namespaces import LabError, inside
 from vcstack.lab.plan import DC_A, Plan
 from vcstack.lab.registry import State
 from vcstack.lab.report import Report
@@ -88,10 +88,10 @@ def _tidy(display: Display) -> None:
 
 
 async def _run(options: Options, display: Display) -> Report:
+    interruption = _Interruption()
     claim = registry.claim()
     plan = Plan(claim.number, nat=options.nat, keepalive_s=options.keepalive_s)
     bench = Bench(plan, claim.folder, display, Report(plan.number, plan.nat, plan.keepalive_s))
-    interruption = _Interruption()
     kept = False
     try:
         await _attempt(bench, stop=not options.keep)
@@ -149,17 +149,26 @@ def how_to_play(number: int) -> str:
     """What can be done with a lab that was kept."""
     plan = Plan(number)
     folder = registry.folder_of(number)
-    cpe, lan = (" ".join(("ip netns exec", plan.namespace(node))) for node in ("cpe", "lan"))
-    vcstack = f"{sys.executable} -m vcstack.cli.main"
-    lines = [
-        f"{cpe} {vcstack} status --socket {folder}/cpe.sock",
-        f"{cpe} {vcstack} show ipsec --socket {folder}/cpe.sock",
-        f"{vcstack} status --socket {folder}/{DC_A.name}.sock",
-        f"{cpe} ip route show proto 196",
-        f"{lan} ping {DC_A.host.ip}",
-        *(f"{' '.join(command)}    # cut {DC_A.name} off" for command in cut_commands(plan)),
-        *(f"{' '.join(command)}    # and back" for command in restore_commands(plan)),
-        f"tail -f {folder}/cpe.log",
-        f"{vcstack} lab --remove",
-    ]
-    return "\n".join(lines)
+    cpe, lan = (" ".join(inside(plan.namespace(node))) for node in ("cpe", "lan"))
+    vcstack = _own_command()
+    cut, restore = (
+        "; ".join(map(" ".join, commands)) for commands in (cut_commands(plan), restore_commands(plan))
+    )
+    lines = {
+        f"{vcstack} status --socket {folder}/cpe.sock": "every layer of both tunnels",
+        f"{vcstack} show ipsec --socket {folder}/cpe.sock": "or ikev2, tunnel, bgp, routes",
+        f"{vcstack} status --socket {folder}/{DC_A.name}.sock": f"as {DC_A.name} sees it",
+        f"{cpe} ip route show proto 196": "the routes that BGP brought",
+        f"{lan} ping {DC_A.host.ip}": f"from the LAN to the host behind {DC_A.name}",
+        cut: f"cut {DC_A.name} off",
+        restore: "and back",
+        f"tail -f {folder}/cpe.log": "what the CPE says",
+        f"{vcstack} lab --remove": "end it",
+    }
+    return "\n".join(f"  # {what}\n  {command}" for command, what in lines.items())
+
+
+def _own_command() -> str:
+    """How the user starts this vcstack again."""
+    installed = Path(sys.executable).with_name("vcstack")
+    return str(installed) if installed.exists() else f"{sys.executable} -m vcstack.cli.main"
