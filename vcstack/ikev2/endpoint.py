@@ -64,6 +64,8 @@ class Endpoint:
         self._admission = Admission(self, now)
         self._is_up = False
         self._is_closed = False
+        self._at_once = False
+        """The next attempt does not wait."""
 
     # -- what the owner calls --------------------------------------------------------------
 
@@ -159,9 +161,10 @@ class Endpoint:
     def reinitiate(self, now: float, reason: str) -> None:
         """Start over from IKE_SA_INIT at once; what is up is closed."""
         self.report(reason, now)
-        self.status.failures = 0
+        self.status.failures, self._at_once = 0, True
         for sa in tuple(self.ike_sas.values()):
             sa.close(reason, now)
+        self._at_once = False
         if self.config.initiate and not self._is_closed:
             self.status.retry_at = now
 
@@ -347,7 +350,7 @@ class Endpoint:
             self.status.enter("connecting", reason, now)
             self.emit(IkeDown(reason, 0.0))
         else:
-            wait = policy.wait_s(self.status.failures, self.random())
+            wait = 0.0 if self._at_once else policy.wait_s(self.status.failures, self.random())
             self.status.retry_at = now + wait
             self.status.enter("waiting", reason, now)
             self.emit(IkeDown(reason, wait))
