@@ -50,8 +50,9 @@ def test_decapsulate_gives_what_was_encapsulated(
     identification: int,
     protocol: Protocol,
 ) -> None:
+    metadata = bytes.fromhex("0800 0101 0001 0000") if protocol is Protocol.CISCO_METADATA else b""
     packet = encapsulate(
-        inner,
+        metadata + inner,
         NEAR,
         FAR,
         key=key,
@@ -107,19 +108,37 @@ def test_scapy_reads_and_writes_the_same(
         ("40000800 00000000", Reject.ROUTING),
         ("08000800", Reject.RESERVED),  # strict source route
         ("04000800", Reject.RESERVED),  # recursion control, first bit
-        ("01000800", Reject.RESERVED),
         ("80000800 00000000", Reject.CHECKSUM),
         ("20000800 00000007", Reject.KEY_UNEXPECTED),
         ("000086dd", Reject.PROTOCOL),
-        ("00008909", Reject.PROTOCOL),
+        ("0000880b", Reject.PROTOCOL),
+        ("00008909", Reject.METADATA),
+        ("00008909 08000101 000100", Reject.METADATA),
+        ("00008909 86dd0101 00010000", Reject.METADATA),  # IPv6 inside
+        ("00008909 08000201 00010000", Reject.METADATA),  # another version
+        ("00008909 08000102 00010000 00020000", Reject.METADATA),  # two options
+        ("00008909 08000101 00020000", Reject.METADATA),  # another option
     ],
 )
 def test_headers_that_are_refused(gre: str, reason: Reject) -> None:
     assert received(delivered(bytes.fromhex(gre))) is reason
 
 
-def test_reserved_bits_that_must_be_ignored_are() -> None:
-    assert isinstance(received(delivered(bytes.fromhex("00f80800"))), Decapsulated)
+@pytest.mark.parametrize("bit", range(6, 13))
+def test_reserved_bits_that_must_be_ignored_are(bit: int) -> None:
+    """RFC 2784 section 2.3: bits 6 to 12, counted from the left."""
+    flags = 1 << 15 - bit
+    assert isinstance(received(delivered(flags.to_bytes(2) + b"\x08\x00")), Decapsulated)
+
+
+@pytest.mark.parametrize("tag", [0, 7, 0xFFFF])
+def test_metadata_stands_in_front_of_the_payload(tag: int) -> None:
+    metadata = bytes.fromhex("0800 0101 0001") + tag.to_bytes(2)
+    outcome = received(
+        encapsulate(metadata + b"inner", NEAR, FAR, protocol=Protocol.CISCO_METADATA, key=4), 4
+    )
+    assert isinstance(outcome, Decapsulated)
+    assert (outcome.protocol, outcome.payload) == (0x8909, b"inner")
 
 
 @pytest.mark.parametrize(
@@ -188,10 +207,14 @@ def test_cisco_capture_with_a_key() -> None:
                 "remote": IPv4Address(str(frame[IP].src)),
             }
             outcomes.append(decapsulate(bytes(frame[IP]), **addresses, key=0x28))
-    answers = [outcome for outcome in outcomes if isinstance(outcome, Decapsulated)]
-    assert {(answer.protocol, answer.header.key, answer.payload) for answer in answers} == {(0, 0x28, b"")}
+    taken = [outcome for outcome in outcomes if isinstance(outcome, Decapsulated)]
+    answers = {(one.protocol, one.header.key, one.payload) for one in taken if one.protocol == 0}
+    assert answers == {(0, 0x28, b"")}
+    # Everything else is inside metadata: requests, pings and PIM; CDP alone is not for us.
+    inside = [one.payload for one in taken if one.protocol == Protocol.CISCO_METADATA]
+    assert {Ipv4Header.parse(payload).protocol for payload in inside} == {1, 47, 103}
     assert {outcome for outcome in outcomes if isinstance(outcome, Reject)} == {Reject.PROTOCOL}
-    assert len(outcomes) == 30
+    assert (len(outcomes), len(inside)) == (30, 20)
 
 
 @pytest.mark.parametrize("name", ["gre-heapoverflow-1.pcap", "gre-heapoverflow-2.pcap"])

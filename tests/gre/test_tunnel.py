@@ -6,7 +6,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from vcstack.gre.packet import Decapsulated, Protocol, Reject, encapsulate
-from vcstack.gre.tunnel import CE, ECT_0, ECT_1, NOT_ECT, Sequencer, Tunnel, TunnelConfig, join_congestion
+from vcstack.gre.tunnel import (
+    CE,
+    ECT_0,
+    ECT_1,
+    NOT_ECT,
+    RESTART_RUN,
+    Sequencer,
+    Tunnel,
+    TunnelConfig,
+    join_congestion,
+)
 from vcstack.wire.ipv4 import Ipv4Header
 
 NEAR, FAR = IPv4Address("192.0.2.1"), IPv4Address("192.0.2.2")
@@ -133,6 +143,30 @@ def test_order_is_modulo_2_to_the_32(last: int, sequence: int) -> None:
         order.accept(step)
     late = (last - sequence) % (1 << 32) < 1 << 31
     assert order.accept(sequence) == (not late)
+
+
+@pytest.mark.parametrize(("seen", "start"), [([1_000_000], 0), ([], 3_000_000_000)])
+def test_a_count_that_began_anew_is_taken_after_a_while(seen: list[int], start: int) -> None:
+    """The peer counts from 0 again; or we restarted while its count was beyond half of the circle."""
+    order = Sequencer()
+    assert all(order.accept(sequence) for sequence in seen)
+    outcomes = [order.accept(start + step) for step in range(20)]
+    assert outcomes == [False] * (RESTART_RUN - 1) + [True] * (21 - RESTART_RUN)
+
+
+def test_late_packets_between_others_are_no_restart() -> None:
+    order = Sequencer()
+    order.accept(1000)
+    for step in range(100):
+        assert not order.accept(step)
+        if step % 10 == 9:
+            assert order.accept(1001 + step)
+
+
+def test_a_sender_that_repeats_itself_has_not_restarted() -> None:
+    order = Sequencer()
+    order.accept(1000)
+    assert not any(order.accept(500) for _ in range(100))
 
 
 @pytest.mark.parametrize("wrong", [{"remote": NEAR}, {"key": -1}, {"key": 1 << 32}, {"ttl": 0}, {"ttl": 256}])

@@ -74,6 +74,7 @@ class Counter(IntEnum):
     GRE_DROP_KEY_UNEXPECTED = auto()
     GRE_DROP_KEY_MISMATCH = auto()
     GRE_DROP_PROTOCOL = auto()
+    GRE_DROP_METADATA = auto()
     GRE_DROP_OUT_OF_SEQUENCE = auto()
     GRE_DROP_CONGESTION = auto()
     GRE_DROP_MALFORMED_INNER = auto()
@@ -106,7 +107,7 @@ class Counters:
         return self._cells[counter]
 
     def set_drops(self, prefix: str, totals: Mapping[Any, int]) -> None:
-        """Store totals of packets dropped, by members of an enumeration, under `prefix` and the member's name."""
+        """Store totals of dropped packets, by members of an enumeration, under `prefix` and their names."""
         for reason, total in totals.items():
             self._cells[Counter[f"{prefix}_DROP_{reason.name}"]] = total
 

@@ -12,8 +12,20 @@
 +-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+
 ```
 
-R (routing), s (strict source route) and Recur are of RFC 1701 alone: the first is refused by
-name, the others as reserved bits (RFC 2784 section 2.3); the rest of Reserved0 is ignored.
+R (routing), s (strict source route) and Recur are of RFC 1701 alone. RFC 2784 section 2.3 refuses
+bits 1 to 5 where no later RFC gives them a meaning: R by name, s and the first bit of Recur as
+reserved; it ignores bits 6 to 12.
+
+IOS with TrustSec puts metadata in front of the payload. No RFC has the format; this is how IOS 15.5
+sends it, and the only form that is taken:
+
+```
++-------------------------------+---------------+---------------+
+|  Protocol Type of the payload |   Version 1   |    Length 1   |
++-------------------------------+---------------+---------------+
+|    Option 1: group tag        |      Security Group Tag       |
++-------------------------------+---------------+---------------+
+```
 """
 
 from dataclasses import dataclass
@@ -30,6 +42,9 @@ OPTION_LENGTH = 4
 """Each of checksum with Reserved1, key and sequence number adds as much."""
 TTL = 255
 """Of delivery headers, as IOS sends them."""
+METADATA_LENGTH = 8
+_METADATA = bytes.fromhex("0800 01 01 0001")
+"""IPv4, version 1, one option, a group tag follows."""
 _CHECKSUM_OFFSET = 4
 
 
@@ -40,7 +55,7 @@ class Flag(IntFlag):
     ROUTING = 0x4000
     KEY = 0x2000
     SEQUENCE = 0x1000
-    MUST_BE_ZERO = 0x0F00
+    MUST_BE_ZERO = 0x0C00
     VERSION = 0x0007
 
 
@@ -52,6 +67,8 @@ class Protocol(IntEnum):
     HUAWEI_KEEPALIVE = 0x0004
     """The outer protocol of one vendor's keepalive requests; the payload is IPv4 as in the others'."""
     IPV4 = 0x0800
+    CISCO_METADATA = 0x8909
+    """Metadata, then IPv4."""
 
 
 class Reject(StrEnum):
@@ -70,6 +87,7 @@ class Reject(StrEnum):
     KEY_UNEXPECTED = "key not expected"
     KEY_MISMATCH = "wrong key"
     PROTOCOL = "unknown protocol type"
+    METADATA = "unknown Cisco metadata"
     OUT_OF_SEQUENCE = "out of sequence"
     CONGESTION = "congestion mark on a packet without ECN"
     MALFORMED_INNER = "malformed inner packet"
@@ -106,7 +124,7 @@ class Header:
 
 @dataclass(frozen=True, slots=True)
 class Decapsulated:
-    """What came out of a delivery packet: both headers and the payload."""
+    """What came out of a delivery packet: both headers and the payload, without metadata."""
 
     delivery: Ipv4Header
     header: Header
@@ -114,7 +132,7 @@ class Decapsulated:
 
     @property
     def protocol(self) -> int:
-        """Protocol type of the payload."""
+        """Protocol type in the GRE header."""
         return self.header.protocol
 
 
@@ -173,7 +191,12 @@ def decapsulate(
         return wrong_key
     if header.protocol not in set(Protocol):
         return Reject.PROTOCOL
-    return Decapsulated(delivery, header, gre[header.length :])
+    payload = gre[header.length :]
+    if header.protocol == Protocol.CISCO_METADATA:
+        if len(payload) < METADATA_LENGTH or not payload.startswith(_METADATA):
+            return Reject.METADATA
+        payload = payload[METADATA_LENGTH:]
+    return Decapsulated(delivery, header, payload)
 
 
 def parse_header(gre: bytes) -> Header | Reject:

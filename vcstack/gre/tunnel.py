@@ -35,6 +35,8 @@ ECN_DECAPSULATION: tuple[tuple[int, ...], ...] = (
 _FRAGMENT_OFFSET = 6
 _DONT_FRAGMENT_BYTE = 0x40
 _SEQUENCES = 1 << 32
+RESTART_RUN = 16
+"""Late packets in a row after which the sender's count has begun anew."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,21 +87,32 @@ class TunnelConfig:
 class Sequencer:
     """Order of received packets that carry sequence numbers (RFC 2890 section 2.2).
 
-    Nothing is buffered: a packet that is late is refused, a gap is passed over.
+    Nothing is buffered: a packet that is late is refused, a gap is passed over. The RFC starts at
+    "establishment of the tunnel", which one end alone does not see: after a restart of either, every
+    number may look late. `RESTART_RUN` late packets in ascending order, with none in time between
+    them, are taken for that; packets that are merely late come between others.
     """
 
-    __slots__ = ("_last",)
+    __slots__ = ("_last", "_late", "_run")
 
     def __init__(self) -> None:
         self._last = _SEQUENCES - 1
+        self._late = 0
+        self._run = 0
 
     def accept(self, sequence: int) -> bool:
         """Whether the number is ahead of the last one accepted, which it then replaces."""
-        ahead = (sequence - self._last) % _SEQUENCES
-        if not 0 < ahead <= _SEQUENCES // 2:
+        if not _is_ahead(sequence, self._last) and not self._has_restarted(sequence):
             return False
         self._last = sequence
+        self._run = 0
         return True
+
+    def _has_restarted(self, sequence: int) -> bool:
+        follows = self._run > 0 and _is_ahead(sequence, self._late)
+        self._run = self._run + 1 if follows else 1
+        self._late = sequence
+        return self._run >= RESTART_RUN
 
 
 class Tunnel:
@@ -181,3 +194,8 @@ def _cut_to_length(inner: bytes) -> bytes | None:
     if not MINIMUM_HEADER <= header_length <= total_length <= len(inner):
         return None
     return inner[:total_length]
+
+
+def _is_ahead(sequence: int, last: int) -> bool:
+    """RFC 2890 section 2.2: neither `last` nor one of the 2^31 - 1 numbers before it."""
+    return 0 < (sequence - last) % _SEQUENCES <= _SEQUENCES // 2
