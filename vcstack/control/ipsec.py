@@ -55,6 +55,7 @@ class Ipsec:
         """The last report on each SA, by SPI and whether it is inbound."""
         self._name = config.name
         self._local = config.local_address
+        self._initiate = config.initiate
         self._limits = limits
         self._socket = socket
         self._send = send
@@ -70,9 +71,8 @@ class Ipsec:
     def start(self) -> None:
         """Answer the peer, and initiate where the configuration says so."""
         self._socket.attach(self)
-        self._ike.become(
-            State.CONNECTING, "waiting for the peer" if self.remote_address is None else "starting"
-        )
+        self._ike.become(State.CONNECTING, "starting" if self._initiate else "waiting for the peer")
+        self._esp.explain("IKE is not up")
         self._driver.call(self._endpoint.start)
 
     async def shut(self, timeout_s: float) -> None:
@@ -218,6 +218,8 @@ class Ipsec:
         again = "" if event.retry_in_s is None else f"; next attempt in {event.retry_in_s:.1f} s"
         state = State.DOWN if event.retry_in_s is None else State.CONNECTING
         self._ike.become(state, f"{event.reason}{again}")
+        if self.current is None:
+            self._esp.explain("IKE is not up")
 
     def _peer_moved(self, event: events.PeerMoved) -> None:
         _LOG.info("%s peer moved to %s:%d", self._name, event.path.remote, event.path.remote_port)

@@ -13,6 +13,7 @@ session is stopped and the routes go at once, whatever timers the peer has.
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -25,7 +26,7 @@ from vcstack.dataplane.counters import Counter
 from vcstack.io import channel, clock
 from vcstack.io.process import ForwarderProcess
 from vcstack.io.shared import create_counters, map_counters
-from vcstack.io.tun import Tun
+from vcstack.io.tun import Tun, TunError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -41,6 +42,8 @@ _LIVENESS_POLL_S = 1.0
 """How often the counters are asked whether authenticated packets came: below any sensible DPD interval."""
 _RESTART_FLOOR_S = 0.1
 _RESTART_CEILING_S = 5.0
+_BUSY_S = 2.0
+_BUSY_POLL_S = 0.05
 _STABLE_S = 10.0
 """A forwarder that lived this long is forgiven: its successor starts at once."""
 _CLOSE_S = 1.0
@@ -98,7 +101,7 @@ class Site:
     async def start(self) -> None:
         """Create the interface and the forwarder, then start IKE. Raises OSError with a plain reason."""
         interface = self.tunnel.interface
-        self._tun = Tun.open(interface.name)
+        self._tun = await _open_tun(interface.name)
         self._start_forwarder()
         self.ipsec.start()
         self._spawn(self._watch_traffic())
@@ -244,3 +247,16 @@ class Site:
         error = None if task.cancelled() else task.exception()
         if isinstance(error, Exception):
             self._failed(error)
+
+
+async def _open_tun(name: str) -> Tun:
+    """Open the interface; one that a killed predecessor's forwarder still holds is gone in a moment."""
+    end = clock.now() + _BUSY_S
+    while True:
+        try:
+            return Tun.open(name)
+        except TunError as error:
+            busy = isinstance(error.__cause__, OSError) and error.__cause__.errno == errno.EBUSY
+            if not busy or clock.now() > end:
+                raise
+        await asyncio.sleep(_BUSY_POLL_S)
