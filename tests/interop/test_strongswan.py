@@ -110,7 +110,7 @@ def reason(site: StrongswanCentre, layer: str) -> str:
         ({"ike_proposal": "aes128-sha256-modp2048"}, "ike", "NO_PROPOSAL_CHOSEN"),
         ({"esp_proposal": "aes128gcm16"}, "esp", "NO_PROPOSAL_CHOSEN"),
         ({"remote_ts": "10.255.0.9/32[gre]"}, "esp", "TS_UNACCEPTABLE"),
-        ({"local_id": "192.0.2.99"}, "ike", "192.0.2.99"),
+        ({"local_id": "192.0.2.99"}, "ike", "AUTHENTICATION_FAILED"),
     ],
     ids=["psk", "ike-proposal", "esp-proposal", "selectors", "identity"],
 )

@@ -22,6 +22,11 @@ PROTOCOL = 196
 
 MAIN_TABLE = 254
 _UNREACHABLE = 7  # RTN_UNREACHABLE
+_ADDR_GEN_MODE_NONE = 1
+_NO_LINK_LOCAL = {
+    "IFLA_AF_SPEC": {"attrs": [("AF_INET6", {"attrs": [("IFLA_INET6_ADDR_GEN_MODE", _ADDR_GEN_MODE_NONE)]})]}
+}
+"""No IPv6 address of the kernel's own making: its router solicitations do not belong into the tunnel."""
 _GONE = frozenset({errno.ESRCH, errno.ENODEV, errno.ENOENT, errno.EADDRNOTAVAIL})
 _PRESENT = frozenset({errno.EEXIST})
 
@@ -153,7 +158,7 @@ class _Kernel:
     def interface_up(self, name: str, address: IPv4Interface, mtu: int) -> None:
         index = self._interface(name)
         what = f"setting {name} to {address}, MTU {mtu}"
-        self._do(what, self._ip.link, "set", index=index, mtu=mtu)
+        self._do(what, self._ip.link, "set", index=index, mtu=mtu, **_NO_LINK_LOCAL)
         arguments = {"index": index, "address": str(address.ip), "prefixlen": address.network.prefixlen}
         self._do(what, self._ip.addr, "add", fine=_PRESENT, **arguments)
         self._do(what, self._ip.link, "set", index=index, state="up")
