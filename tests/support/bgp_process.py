@@ -35,14 +35,11 @@ class Speaker:
         return self
 
     def __exit__(self, *_: object) -> None:
-        for pipe in (self._process.stdin, self._process.stdout):
-            if pipe is not None:
-                pipe.close()
         try:
-            self._process.wait(3)
+            self._process.communicate(timeout=3)
         except subprocess.TimeoutExpired:
             self._process.kill()
-            self._process.wait(3)
+            self._process.communicate()
 
     def tell(self, command: str) -> None:
         """Give a command."""

@@ -83,3 +83,12 @@ def test_names_for_people() -> None:
     unknown = OtherCapability(CapabilityCode(200), b"x")
     texts = [str(c) for c in (IPV4_UNICAST, Multiprotocol(Afi(9), Safi(7)), FourOctetAs(1), unknown)]
     assert texts == ["ipv4 unicast", "unassigned_9 unassigned_7", "four-octet AS", "unassigned 200"]
+
+
+def test_long_parameters_are_extended_by_themselves() -> None:
+    """RFC 9072 2: only when 255 octets are not enough."""
+    many = tuple(OtherCapability(CapabilityCode(200), bytes(100)) for _ in range(3))
+    value = Open(64512, 180, IPv4Address(1), many)
+    body = value.build()[19:]
+    assert body[9:11] == b"\xff\xff"
+    assert parse_open(body) == value

@@ -197,7 +197,8 @@ def parse_mp_reach(data: bytes, _: Context) -> MpReach:
         reader.u8()
     except WireError as error:
         raise Malformed(str(error), UpdateSubcode.MALFORMED_ATTRIBUTE_LIST) from error
-    if len(next_hop) not in _NEXT_HOP_LENGTHS.get(afi, (len(next_hop),)):
+    expected = _NEXT_HOP_LENGTHS.get(afi) if safi in _PLAIN_PREFIXES else None
+    if expected is not None and len(next_hop) not in expected:
         detail = f"next hop of {len(next_hop)} bytes"
         raise Malformed(detail, UpdateSubcode.MALFORMED_ATTRIBUTE_LIST)
     if (afi, safi) == (Afi.IPV4, Safi.UNICAST):
