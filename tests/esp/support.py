@@ -3,7 +3,7 @@
 from ipaddress import IPv4Address
 from typing import Any
 
-from vcstack.esp.sa import SaParameters
+from vcstack.esp.parameters import SaParameters
 from vcstack.wire.ipv4 import Ipv4Header
 from vcstack.wire.secret import Secret
 from vcstack.wire.selector import TrafficSelector

@@ -7,7 +7,7 @@ import pytest
 
 from vcstack.dataplane.counters import COUNTERS_BYTES, Counter, Counters
 from vcstack.esp.lifetime import Lifetime
-from vcstack.esp.sa import SaParameters
+from vcstack.esp.parameters import SaParameters
 from vcstack.io import channel
 from vcstack.io.shared import create_counters, map_counters
 from vcstack.wire.secret import Secret

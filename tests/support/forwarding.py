@@ -4,7 +4,7 @@ from ipaddress import IPv4Address
 
 from vcstack.dataplane.counters import Counters
 from vcstack.esp.lifetime import Lifetime
-from vcstack.esp.sa import SaParameters
+from vcstack.esp.parameters import SaParameters
 from vcstack.io.channel import ForwarderConfig, InstallInbound, InstallOutbound, Report, SetPath
 from vcstack.io.forwarder import Forwarder
 from vcstack.io.memory import MemoryTransport, MemoryTun, join

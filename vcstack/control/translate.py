@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from vcstack.esp.layout import GRE_IN_IPV4_LENGTH, max_inner
 from vcstack.esp.lifetime import Lifetime
-from vcstack.esp.sa import SaParameters
+from vcstack.esp.parameters import SaParameters
 from vcstack.ikev2.config import PeerConfig, UdpEncapsulation
 from vcstack.ikev2.identity import Identity
 from vcstack.ikev2.proposal import EspProposal, IkeProposal

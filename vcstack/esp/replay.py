@@ -20,10 +20,10 @@ from enum import StrEnum
 import numpy as np
 from numpy.typing import NDArray
 
+from vcstack.esp.parameters import DEFAULT_REPLAY_WINDOW
+
 MINIMUM_SIZE = 64
 MAXIMUM_SIZE = 65536
-DEFAULT_SIZE = 4096
-"""At 111,000 packets/s (250 Mbit/s of voice) this forgives 37 ms of reordering; 64 would forgive 0.6 ms."""
 _SUBSPACE = 1 << 32
 
 Sequences = NDArray[np.uint64]
@@ -48,7 +48,7 @@ class ReplayWindow:
 
     __slots__ = ("_ring", "_slots", "replayed", "size", "too_old", "top")
 
-    def __init__(self, size: int = DEFAULT_SIZE) -> None:
+    def __init__(self, size: int = DEFAULT_REPLAY_WINDOW) -> None:
         if size % 64 or not MINIMUM_SIZE <= size <= MAXIMUM_SIZE:
             raise ValueError(
                 f"replay window of {size} packets; a multiple of 64 from 64 to 65536 is expected"

@@ -15,50 +15,22 @@ owner of the SA does about it.
 """
 
 from collections import deque
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
-from vcstack.crypto.aead import SALT_LENGTH, gcm
+from vcstack.crypto.aead import gcm
 from vcstack.crypto.errors import AuthenticationFailed
-from vcstack.esp.lifetime import Expiry, Lifetime, Meter, Phase
+from vcstack.esp.lifetime import Expiry, Meter, Phase
 from vcstack.esp.packet import Drop, Opened, PacketError, check_length, decrypt, seal, trim_tfc, unpad
-from vcstack.esp.replay import DEFAULT_SIZE, ReplayWindow, Verdict
+from vcstack.esp.parameters import SaParameters
+from vcstack.esp.replay import ReplayWindow, Verdict
 from vcstack.esp.selectors import Selectors
 from vcstack.wire.deadline import Deadline
 from vcstack.wire.ipv4 import IpProtocol
-from vcstack.wire.secret import Secret
-from vcstack.wire.selector import TrafficSelector
 
 LAST_SEQUENCE = (1 << 32) - 1
 LAST_EXTENDED_SEQUENCE = (1 << 64) - 1
 SEQUENCE_RESERVE = 1 << 28
 """Numbers left when a successor is asked for: 40 minutes at 111,000 packets/s."""
-_SHORTEST_SPI = 256  # RFC 4303 section 2.1: 0 is for local use, 1 to 255 are reserved
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SaParameters:
-    """One direction of a negotiated SA.
-
-    `key` is the AES key of `key_bits` bits followed by the 4-byte salt. Selectors are from our
-    point of view whatever the direction; empty ones admit nothing. ValueError for a reserved SPI or a
-    key of the wrong size.
-    """
-
-    spi: int
-    key: Secret
-    key_bits: int
-    local_selectors: tuple[TrafficSelector, ...]
-    remote_selectors: tuple[TrafficSelector, ...]
-    esn: bool = False
-    replay_window: int = DEFAULT_SIZE
-    udp_encapsulation: bool = False
-    lifetime: Lifetime = field(default_factory=Lifetime)
-
-    def __post_init__(self) -> None:
-        if not _SHORTEST_SPI <= self.spi < 1 << 32:
-            raise ValueError(f"SPI {self.spi:#x}; 0x100 to 0xffffffff is expected")
-        if self.key_bits not in {128, 192, 256} or len(self.key) != self.key_bits // 8 + SALT_LENGTH:
-            raise ValueError(f"AES-GCM-{self.key_bits} with {len(self.key)} bytes of key and salt")
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,7 +15,8 @@ from collections import deque
 from collections.abc import Iterator
 
 from vcstack.esp.packet import Drop
-from vcstack.esp.sa import Event, Events, InboundSa, OutboundSa, SaParameters
+from vcstack.esp.parameters import SaParameters
+from vcstack.esp.sa import Event, Events, InboundSa, OutboundSa
 from vcstack.wire.deadline import Deadline
 
 

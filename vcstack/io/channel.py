@@ -20,7 +20,7 @@ from typing import Any
 
 import msgspec
 
-from vcstack.esp.sa import SaParameters
+from vcstack.esp.parameters import SaParameters
 from vcstack.wire.secret import Secret
 from vcstack.wire.selector import TrafficSelector
 
