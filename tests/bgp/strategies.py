@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from ipaddress import IPv4Address, IPv4Network
 
+from hypothesis import settings
 from hypothesis import strategies as st
 
 from vcstack.bgp.constants import AS_TRANS
@@ -16,6 +17,9 @@ from vcstack.bgp.wire.notification import Notification
 from vcstack.bgp.wire.open import Open
 from vcstack.bgp.wire.refresh import RouteRefresh
 from vcstack.bgp.wire.update import Update
+
+quick = settings(deadline=None, derandomize=True, max_examples=60)
+"""The same examples in every run, however slow the machine is at that moment."""
 
 octets = st.integers(0, 0xFF)
 u16 = st.integers(0, 0xFFFF)

@@ -184,7 +184,7 @@ def test_a_reset_brings_its_own_notification() -> None:
     assert str(owner.idle[0][0]) == 'we said: Cease/Administrative Shutdown (6/2): "good night"'
 
 
-@settings(derandomize=True, max_examples=150)
+@settings(derandomize=True, max_examples=150, deadline=None)
 @given(st.lists(st.sampled_from(Event), max_size=25))
 def test_any_sequence_of_events(events: list[Event]) -> None:
     """The state follows from the table alone, and no event is too much for a session."""

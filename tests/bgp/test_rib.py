@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.bgp.pair import CPE, DC, HALF, OTHER_HALF, REGION
-from tests.bgp.strategies import prefixes
+from tests.bgp.strategies import prefixes, quick
 from vcstack.bgp.config import Announcement, SessionConfig
 from vcstack.bgp.damping import Damping
 from vcstack.bgp.events import RouteChanged
@@ -52,6 +52,7 @@ def test_the_headend_takes_the_default_route_alone() -> None:
     assert denied(DC, attributes, DEFAULT_ROUTE) is None
 
 
+@quick
 @given(prefixes)
 def test_nothing_passes_without_a_policy(prefix: IPv4Network) -> None:
     assert denial(None, prefix, "import") == "no import policy (RFC 8212)"
@@ -147,6 +148,7 @@ def test_many_prefixes_are_spread_over_messages() -> None:
     assert all(len(update.build(Context())) <= 4096 for update in updates)
 
 
+@quick
 @given(st.floats(0.1, 5), st.floats(0.1, 60))
 def test_damping_grows_to_its_ceiling(floor: float, ceiling: float) -> None:
     damping = Damping(floor, ceiling)

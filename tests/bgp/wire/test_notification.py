@@ -4,19 +4,21 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.bgp.strategies import notifications, refreshes
+from tests.bgp.strategies import notifications, quick, refreshes
 from vcstack.bgp.errors import UpdateError
 from vcstack.bgp.iana import CeaseSubcode, ErrorCode, UpdateSubcode
 from vcstack.bgp.wire.notification import Notification, cease, notification_for, parse_notification
 from vcstack.bgp.wire.refresh import RouteRefresh, parse_refresh
 
 
+@quick
 @given(notifications)
 def test_round_trip_and_text(value: Notification) -> None:
     assert parse_notification(value.build()[19:]) == value
     assert f"({int(value.code)}/{value.subcode})" in str(value)
 
 
+@quick
 @given(refreshes)
 def test_refresh_round_trip(value: RouteRefresh) -> None:
     assert parse_refresh(value.build()[19:]) == value
@@ -53,6 +55,7 @@ def test_communication_cannot_forge_log_lines() -> None:
     assert text == "a\N{REPLACEMENT CHARACTER}b\N{REPLACEMENT CHARACTER}c"
 
 
+@quick
 @given(st.text(alphabet=st.characters(exclude_categories=["Cs"]), max_size=300))
 def test_cease_fits_every_receiver_and_stays_utf8(text: str) -> None:
     value = cease(CeaseSubcode.ADMINISTRATIVE_SHUTDOWN, text)

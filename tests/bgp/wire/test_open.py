@@ -5,7 +5,7 @@ from ipaddress import IPv4Address
 import pytest
 from hypothesis import given
 
-from tests.bgp.strategies import opens
+from tests.bgp.strategies import opens, quick
 from vcstack.bgp.constants import AS_TRANS
 from vcstack.bgp.errors import OpenError
 from vcstack.bgp.iana import Afi, CapabilityCode, OpenSubcode, Safi
@@ -15,6 +15,7 @@ from vcstack.bgp.wire.open import Open, parse_open, two_octet_as
 FIXED = bytes.fromhex("04 fc00 00b4 64400102")
 
 
+@quick
 @given(opens)
 def test_round_trip(value: Open) -> None:
     assert parse_open(value.build()[19:]) == value

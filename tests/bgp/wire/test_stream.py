@@ -4,6 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.bgp.strategies import quick
 from vcstack.bgp.constants import MARKER, MAX_MESSAGE_LENGTH
 from vcstack.bgp.errors import HeaderError
 from vcstack.bgp.iana import HeaderSubcode, MessageType
@@ -33,6 +34,7 @@ def test_split_at_every_byte(message: RawMessage) -> None:
         assert drain(stream) == ([] if at == len(raw) else [message])
 
 
+@quick
 @given(st.lists(st.sampled_from(MESSAGES), max_size=6), st.lists(st.integers(1, 3000), max_size=30))
 def test_joined_and_cut_anywhere(messages: list[RawMessage], cuts: list[int]) -> None:
     raw = b"".join(build_message(m.type, m.body) for m in messages)

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.bgp.strategies import attributes, prefix_tuples, updates
+from tests.bgp.strategies import attributes, prefix_tuples, quick, updates
 from vcstack.bgp.constants import AS_TRANS
 from vcstack.bgp.errors import UpdateError
 from vcstack.bgp.iana import AttributeCode, Origin, SegmentType, UpdateSubcode
@@ -46,11 +46,13 @@ def attribute(code: int, flags: Flags, value: str = "") -> RawAttribute:
     return RawAttribute(AttributeCode(code), flags, bytes.fromhex(value))
 
 
+@quick
 @given(updates)
 def test_round_trip(value: Update) -> None:
     assert parse_update(value.build(NEW)[19:], NEW) == value
 
 
+@quick
 @given(attributes)
 def test_round_trip_with_an_old_speaker(value: PathAttributes) -> None:
     """Two-octet sessions lose nothing: AS4_PATH and AS4_AGGREGATOR carry what AS_TRANS hides."""
@@ -63,6 +65,7 @@ def test_round_trip_with_an_old_speaker(value: PathAttributes) -> None:
     assert parsed.attributes.as_path.length == value.as_path.length
 
 
+@quick
 @given(st.binary(max_size=200), st.booleans(), st.booleans())
 def test_any_bytes(data: bytes, four: bool, internal: bool) -> None:
     context = Context(four_octet_as=four, internal=internal)
@@ -73,6 +76,7 @@ def test_any_bytes(data: bytes, four: bool, internal: bool) -> None:
     assert update.is_end_of_rib in {True, False}
 
 
+@quick
 @given(st.binary(max_size=300), st.booleans())
 def test_any_attributes_with_a_prefix(data: bytes, four: bool) -> None:
     """With a prefix behind them, attributes end in a value or in a reset, and the prefix is never lost."""
@@ -83,6 +87,7 @@ def test_any_attributes_with_a_prefix(data: bytes, four: bool) -> None:
     assert PREFIX in update.withdrawn + update.announced
 
 
+@quick
 @given(st.sampled_from(sorted(ATTRIBUTES)), st.integers(0, 15), st.binary(max_size=40))
 def test_any_value_of_each_attribute(code: AttributeCode, flags: int, data: bytes) -> None:
     raw = RawAttribute(code, Flags(flags << 4 & 0xE0), data)
@@ -105,6 +110,7 @@ def test_golden() -> None:
     )
 
 
+@quick
 @given(prefix_tuples)
 def test_prefixes_with_stray_bits_are_masked(prefixes: tuple[IPv4Network, ...]) -> None:
     raw = b"".join(
