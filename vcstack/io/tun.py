@@ -10,13 +10,17 @@ so that the kernel hands over whole TCP or UDP bursts and leaves checksums to us
     flags u8, gso_type u8, hdr_len u16, gso_size u16, csum_start u16, csum_offset u16
 """
 
+from __future__ import annotations
+
 import fcntl
 import os
 import struct
-from collections.abc import Sequence
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
-from vcstack.dataplane.coalesce import Write
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from vcstack.dataplane.coalesce import Write
 
 _TUNSETIFF = 0x400454CA
 _TUNGETIFF = 0x800454D2
