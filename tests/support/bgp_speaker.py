@@ -2,7 +2,7 @@
 
     python -m tests.support.bgp_speaker '{"local_as": 64512, ...}'
 
-Lines on standard input are Python-free commands: `snapshot`, `stop WORDS`, `start`, `refresh`, `quit`.
+Lines on standard input are commands: `snapshot`, `stop WORDS`, `start`, `refresh`, `quit`.
 """
 
 from __future__ import annotations
