@@ -147,8 +147,7 @@ def test_the_responders_first_request_has_message_id_zero() -> None:
     """Openswan issue 195: a CSR1000v asks for life with message ID 0, and must be answered."""
     pair = established(dpd_interval_s=0.0)
     object.__setattr__(pair.b.endpoint.config, "dpd_interval_s", 10.0)
-    seen = []
-    pair.filter = lambda item: seen.append(item) is None
+    seen = pair.record()
     pair.run(11.0)
     assert [(item.to, item.header.message_id, item.header.exchange) for item in seen] == [
         ("a", 0, ExchangeType.INFORMATIONAL),
@@ -157,7 +156,7 @@ def test_the_responders_first_request_has_message_id_zero() -> None:
 
 
 def test_dead_peer() -> None:
-    """Retransmissions are exhausted: down with a reason, then attempts for ever, with back-off to a ceiling."""
+    """Retransmissions are exhausted: down with a reason, then attempts for ever, with back-off."""
     pair = established()
     pair.filter = lambda _: False
     pair.run(60.0)
@@ -176,7 +175,7 @@ def test_dead_peer() -> None:
 
 
 def test_peer_restarts_without_a_word() -> None:
-    """INITIAL_CONTACT: the responder forgets what it had at once; the reborn initiator is up without waiting."""
+    """INITIAL_CONTACT: the responder forgets what it had; the reborn initiator is up without waiting."""
     pair = established()
     reborn = Pair(seed=2).a
     reborn.name = "a"

@@ -220,6 +220,17 @@ class Pair:
         call(node.endpoint)
         self.flush(node)
 
+    def record(self) -> list[InFlight]:
+        """A list that every datagram sent from now on joins."""
+        sent: list[InFlight] = []
+
+        def note(item: InFlight) -> bool:
+            sent.append(item)
+            return True
+
+        self.filter = note
+        return sent
+
     def deliver(self, item: InFlight) -> None:
         """Let one datagram arrive now."""
         if item in self.wire:

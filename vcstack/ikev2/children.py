@@ -58,6 +58,16 @@ class ChildTable:
                 old.advance(ChildInput.SUPERSEDED)
                 old.cleanup_at = predecessor_cleanup_at
 
+    def switch_when_proven(self, child: Child, fallback_at: float | None) -> None:
+        """As responder: send on `child` once the peer proves to have it, at once if there is no other.
+
+        Without `fallback_at` nothing but a packet on it is proof.
+        """
+        if any(other.may_carry for other in self if other is not child):
+            child.switch_at = fallback_at
+        else:
+            self.switch(child)
+
     def lose(self, child: Child, cleanup_at: float | None) -> None:
         """Never send on it: the rekeying that made it gave way to another."""
         child.switch_at = None

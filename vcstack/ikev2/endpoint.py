@@ -320,7 +320,9 @@ class Endpoint:
     def _connect(self, now: float) -> None:
         self.status.retry_at = None
         if not self._up() and not self._is_trying():
-            self.status.enter("connecting", "IKE_SA_INIT sent", now)
+            # What went wrong before stays the reason until something better is known.
+            reason = self.status.reason if self.status.failures else "IKE_SA_INIT sent"
+            self.status.enter("connecting", reason, now)
             self._start_ike_sa(now)
 
     def _start_ike_sa(self, now: float) -> None:
@@ -358,12 +360,11 @@ class Endpoint:
     def _resolve(self, sa: IkeSa, other: IkeSa, now: float) -> None:
         """Of two complete IKE SAs one goes: that of the lowest nonce if simultaneous, else the older."""
         if _are_simultaneous(sa, other):
-            loser = sa if collision.loses(_nonces(sa), _nonces(other)) else other
             self.count("simultaneous IKE SA resolved")
-            if loser.is_initiator:
-                loser.close("both ends initiated at once", now)
-            else:
-                loser.timers.cleanup_at = now + self.config.redundant_child_s
+            loser = sa if collision.loses(_nonces(sa), _nonces(other)) else other
+            # Not at once: the peer may still wait for our answer on the other one.
+            patience = 1 if loser.is_initiator else 2
+            loser.timers.cleanup_at = now + patience * self.config.redundant_child_s
         elif sa.peer.is_first_contact:
             other.fail("the peer started anew (INITIAL_CONTACT)", now)
         elif sa.is_initiator:

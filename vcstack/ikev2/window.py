@@ -63,9 +63,10 @@ class RequestWindow:
 
     def give_up_at(self, at: float) -> None:
         """Do not repeat the outstanding request any more, and count it as unanswered at that time."""
-        if self.outstanding is not None:
-            self.outstanding.transmissions = self.outstanding.policy.tries
-            self.outstanding.due_at = min(at, self.outstanding.due_at) if self._is_last else at
+        waiting = self.outstanding
+        if waiting is not None:
+            waiting.due_at = min(at, waiting.due_at) if self._is_last else at
+            waiting.transmissions = waiting.policy.tries
 
     def due(self, now: float) -> bool:
         """Whether the outstanding request waits for too long."""

@@ -83,8 +83,6 @@ def _respond_new(sa: IkeSa, message: Message, now: float) -> Sequence[Payload]:
     own = sa.current
     if isinstance(own, CreateChild):
         own.rival = Rival(child, nonces)
-    if not any(other.may_carry for other in sa.host.children if other is not child):
-        sa.host.children.switch(child)
-    elif not isinstance(own, CreateChild):
-        child.switch_at = now + sa.host.config.switch_fallback_s
+    fallback_at = None if isinstance(own, CreateChild) else now + sa.host.config.switch_fallback_s
+    sa.host.children.switch_when_proven(child, fallback_at)
     return payloads

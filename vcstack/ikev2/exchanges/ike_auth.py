@@ -119,7 +119,7 @@ def respond(sa: IkeSa, message: Message, now: float) -> Sequence[Payload]:
         sa.host.settled(sa, now)
         return [*proof, *refuse_child(sa, error, now)]
     sa.host.children.install(child)
-    sa.host.children.switch(child)
+    sa.host.children.switch_when_proven(child, now + sa.host.config.switch_fallback_s)
     sa.host.settled(sa, now)
     return [*proof, *payloads]
 
