@@ -109,6 +109,9 @@ class PeerConfig:
     """A responder sends on a rekeyed child after this time although the peer has not yet proven to use it."""
     redundant_child_s: float = 30.0
     """How long a peer may take to delete the SA that it has to delete; then it is deleted from here."""
+    redundant_ike_s: float = 3.0
+    """How long a peer may take to delete the IKE SA with which it lost a rekey collision. It has nothing to
+    delete, and so never will, if our DELETE of the old one overtook our answer."""
     half_open_s: float = 30.0
     """How long a peer may take from IKE_SA_INIT to IKE_AUTH."""
     half_open_limit: int = 50

@@ -392,7 +392,7 @@ class IkeSa:
     def await_delete(self, now: float) -> None:
         """It lost a rekey collision: the peer, who made it, deletes it."""
         self.advance(IkeInput.REKEYED)
-        self.timers.cleanup_at = now + self.host.config.redundant_child_s
+        self.timers.cleanup_at = now + self.host.config.redundant_ike_s
 
     def close_redundant(self, now: float) -> None:
         """It lost a rekey collision, and was made here."""
