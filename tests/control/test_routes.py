@@ -4,7 +4,7 @@ import asyncio
 from ipaddress import IPv4Network
 from typing import TYPE_CHECKING
 
-from vcstack.control.routes import RouteTable
+from vcstack.control.routes import REGION_TABLE, RouteTable
 from vcstack.io.netlink import KernelRefusedError, Route, Rule
 
 if TYPE_CHECKING:
@@ -137,10 +137,10 @@ def test_a_headends_default_route_counts_for_the_region_alone() -> None:
         await table.settle()
 
     kernel = run(body, guard=False)
-    assert view(kernel) == {("0.0.0.0/0", "vc-dc-a", 196, 196)}
+    assert view(kernel) == {("0.0.0.0/0", "vc-dc-a", 196, REGION_TABLE)}
     assert [(rule.source, rule.table, rule.more_specific_only) for rule in kernel.rules] == [
         (REGION, 254, True),
-        (REGION, 196, False),
+        (REGION, REGION_TABLE, False),
     ]
 
 

@@ -59,7 +59,7 @@ def transfer(deployment: Deployment, centre: Centre, megabytes: int) -> int:
 
 
 def kernel_routes(deployment: Deployment) -> set[tuple[str, str | None, int]]:
-    shown = json.loads(deployment.cpe_space.ip("-j", "route", "show", "proto", "196"))
+    shown = json.loads(deployment.cpe_space.ip("-j", "route", "show", "proto", "176"))
     return {(route["dst"], route.get("dev"), route["metric"]) for route in shown}
 
 
@@ -67,8 +67,8 @@ def leftovers(deployment: Deployment) -> list[str]:
     """What of the daemon is still in the CPE's namespace."""
     space = deployment.cpe_space
     found = [line for line in space.ip("-br", "link").splitlines() if line.startswith("vc-")]
-    found += space.ip("route", "show", "proto", "196", "table", "all").splitlines()
-    found += [line for line in space.ip("rule").splitlines() if "196" in line]
+    found += space.ip("route", "show", "proto", "176", "table", "all").splitlines()
+    found += [line for line in space.ip("rule").splitlines() if "proto 176" in line]
     return found + [str(pid) for pid in space.pids()]
 
 

@@ -97,7 +97,7 @@ def check_routes(site: Site) -> None:
     counts = site.headend.run("birdc -s /run/bird.ctl show protocols all peer")
     assert "1 imported, 0 filtered, 2 exported" in counts
     assert "default via 100.64.1.2" in site.headend.run("ip route show table 77")
-    shown = site.space.ip("route", "show", "proto", "196", "type", "unicast")
+    shown = site.space.ip("route", "show", "proto", "176", "type", "unicast")
     assert sorted(line.split()[0] for line in shown.splitlines()) == ["10.77.0.0/24", "10.77.0.0/25"]
 
 

@@ -24,7 +24,7 @@ def check_the_road(site: StrongswanCentre) -> None:
     assert site.cpe_space.ping(HOST, source=LAN)
     assert site.bird.learned() == {"0.0.0.0/0"}
     assert site.bird.refused() == set()
-    routes = site.cpe_space.ip("route", "show", "proto", "196")
+    routes = site.cpe_space.ip("route", "show", "proto", "176")
     assert "10.77.0.0/25 " in routes
     assert "10.77.0.0/24 " in routes
     before = site.gre_end()

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from tests.support.netns import Namespace, Network, python
+from vcstack.io.netlink import PROTOCOL
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -29,6 +30,12 @@ async def main():
     await kernel.close()
     print(json.dumps(result, default=str))
 """
+
+
+def test_the_protocol_number_is_no_one_elses() -> None:
+    linux_headers = {*range(5), *range(8, 19), 42, 84, 99}
+    frr = range(186, 199)  # 196 are its static routes
+    assert PROTOCOL not in {*linux_headers, *frr}
 
 
 @pytest.fixture
@@ -76,7 +83,7 @@ def test_routes_carry_our_protocol_number_and_their_metric(host: Namespace) -> N
         await kernel.install(Route(REGION, None, 4096))
         """,
     )
-    found = {(r["dst"], r.get("dev"), r["metric"]) for r in routes(host, "proto", "196")}
+    found = {(r["dst"], r.get("dev"), r["metric"]) for r in routes(host, "proto", "176")}
     assert found == {("10.77.0.0/25", "tun0", 100), ("10.77.0.0/24", None, 4096)}
     assert not host.ping("10.77.0.200")
 

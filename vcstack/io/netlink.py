@@ -1,7 +1,7 @@
 """Addresses, links, routes and rules of the kernel, by rtnetlink.
 
 Every call to the kernel runs on one thread, in the order of the calls, so that the event loop never waits.
-What vcstack put into the kernel carries its own protocol number (`ip route show proto 196`), and is found
+What vcstack put into the kernel carries its own protocol number (`ip route show proto 176`), and is found
 and taken back by it, also by the successor of a process that was killed.
 """
 
@@ -17,8 +17,11 @@ from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-PROTOCOL = 196
-"""The rtnetlink protocol number of vcstack's routes and rules: what a route daemon redistributes them by."""
+PROTOCOL = 176
+"""The rtnetlink protocol number of vcstack's routes and rules: what a route daemon redistributes them by.
+
+No other program's: FRR has 186 to 198, and the kernel's headers and iproute2 name numbers up to 99.
+"""
 
 MAIN_TABLE = 254
 _UNREACHABLE = 7  # RTN_UNREACHABLE

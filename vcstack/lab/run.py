@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from vcstack.io.netlink import PROTOCOL
 from vcstack.lab import registry, scenario
 from vcstack.lab.bench import Bench
 from vcstack.lab.failover import cut_commands, restore_commands
@@ -158,7 +159,7 @@ def how_to_play(number: int) -> str:
         f"{vcstack} status --socket {folder}/cpe.sock": "every layer of both tunnels",
         f"{vcstack} show ipsec --socket {folder}/cpe.sock": "or ikev2, tunnel, bgp, routes",
         f"{vcstack} status --socket {folder}/{DC_A.name}.sock": f"as {DC_A.name} sees it",
-        f"{cpe} ip route show proto 196": "the routes that BGP brought",
+        f"{cpe} ip route show proto {PROTOCOL}": "the routes that BGP brought",
         f"{lan} ping {DC_A.host.ip}": f"from the LAN to the host behind {DC_A.name}",
         cut: f"cut {DC_A.name} off",
         restore: "and back",

@@ -6,6 +6,7 @@ import asyncio
 import json
 from typing import TYPE_CHECKING
 
+from vcstack.io.netlink import PROTOCOL
 from vcstack.lab import bringup, failover, namespaces, traffic
 from vcstack.lab.plan import DATA_CENTRES
 from vcstack.lab.report import LAYERS
@@ -13,8 +14,6 @@ from vcstack.lab.sniffer import Sniffer
 
 if TYPE_CHECKING:
     from vcstack.lab.bench import Bench
-
-_ROUTE_PROTOCOL = "196"
 
 
 async def run(bench: Bench, *, stop: bool) -> None:
@@ -66,7 +65,7 @@ async def _stop(bench: Bench) -> None:
 
 
 def _left_on(namespace: str) -> list[str]:
-    routes = namespaces.run("ip", "-n", namespace, "route", "show", "table", "all", "proto", _ROUTE_PROTOCOL)
+    routes = namespaces.run("ip", "-n", namespace, "route", "show", "table", "all", "proto", str(PROTOCOL))
     links = json.loads(namespaces.run("ip", "-n", namespace, "-j", "link", "show"))
     devices = {centre.device for centre in DATA_CENTRES}
     return routes.splitlines() + [link["ifname"] for link in links if link["ifname"] in devices]
