@@ -26,7 +26,7 @@ No other program's: FRR has 186 to 198, and the kernel's headers and iproute2 na
 MAIN_TABLE = 254
 _UNREACHABLE = 7  # RTN_UNREACHABLE
 _ADDR_GEN_MODE_NONE = 1
-_NO_LINK_LOCAL = {
+_NO_LINK_LOCAL: dict[str, Any] = {
     "IFLA_AF_SPEC": {"attrs": [("AF_INET6", {"attrs": [("IFLA_INET6_ADDR_GEN_MODE", _ADDR_GEN_MODE_NONE)]})]}
 }
 """No IPv6 address of the kernel's own making: its router solicitations do not belong into the tunnel."""
