@@ -1,5 +1,4 @@
 from ipaddress import IPv4Address
-from itertools import product
 from typing import Any
 
 import pytest
@@ -8,20 +7,10 @@ from hypothesis import strategies as st
 
 from tests.support.shared import shared_path
 from vcstack.esp.layout import wire_size
-from vcstack.gre.keepalive import (
-    LINE_UP,
-    TRANSITIONS,
-    Input,
-    KeepaliveConfig,
-    LineState,
-    Prober,
-    Reflector,
-    Refusal,
-    State,
-    build_request,
-    decrement_ttl,
-)
+from vcstack.gre.keepalive import KeepaliveConfig, Prober, build_request
+from vcstack.gre.line import LineState, State
 from vcstack.gre.packet import Decapsulated, Header, Protocol, decapsulate, encapsulate
+from vcstack.gre.reflector import Reflector, decrement_ttl
 from vcstack.gre.tunnel import TunnelConfig
 from vcstack.wire.deadline import Deadline
 from vcstack.wire.ipv4 import Ipv4Header
@@ -38,16 +27,18 @@ def reflector(*, key: int | None = None, **config: Any) -> Reflector:
     return Reflector(KeepaliveConfig(**config), TunnelConfig(local=FAR, remote=NEAR, key=key))
 
 
-def contents(request: bytes, key: int | None = None) -> bytes:
-    taken = decapsulate(request, local=FAR, remote=NEAR, key=key)
+def opened(request: bytes, asker: TunnelConfig | None = None, *, key: int | None = None) -> Decapsulated:
+    """A request as it comes out of the far end's tunnel."""
+    local, remote = (FAR, NEAR) if asker is None else (asker.remote, asker.local)
+    taken = decapsulate(request, local=local, remote=remote, key=key)
     assert isinstance(taken, Decapsulated)
-    return taken.payload
+    return taken
 
 
 def answer(asker: Prober, mirror: Reflector, now: float, key: int | None = None) -> None:
     """Let the far end answer every probe that is waiting."""
     for request in asker.packets_to_send():
-        reflected = mirror.reflect(contents(request, key), now)
+        reflected = mirror.reflect(opened(request, key=key), now)
         assert reflected is not None
         assert asker.receive(reflected, now)
 
@@ -96,7 +87,10 @@ class TestFormat:
     def test_sizes_in_esp(self) -> None:
         request = build_request(TunnelConfig(local=NEAR, remote=FAR))
         assert [wire_size(len(request), udp_encapsulation=udp) for udp in (False, True)] == [104, 112]
-        assert [wire_size(len(contents(request)), udp_encapsulation=udp) for udp in (False, True)] == [80, 88]
+        assert [wire_size(len(opened(request).payload), udp_encapsulation=udp) for udp in (False, True)] == [
+            80,
+            88,
+        ]
 
     def test_ios_answers_as_we_ask(self) -> None:
         """A capture of IOS 15.5 with key 0x28: its answers are ours after one hop."""
@@ -115,7 +109,8 @@ class TestFormat:
             mirror = Reflector(
                 KeepaliveConfig(), TunnelConfig(local=header.source, remote=header.destination)
             )
-            assert mirror.reflect(ours, 0.0) == captured
+            request = opened(build_request(asker, header.identification), asker, key=0x28)
+            assert mirror.reflect(request, 0.0) == captured
             seen += 1
         assert seen
 
@@ -260,9 +255,11 @@ class TestProber:
     @given(
         st.lists(st.sampled_from(["tick", "answer", "stop", "start", "wait"]), max_size=40),
         st.integers(1, 5),
+        st.booleans(),
     )
-    def test_events_alternate_and_agree_with_the_line(self, steps: list[str], retries: int) -> None:
-        asker, mirror, now, up = prober(retries=retries), reflector(reflect_per_s=1e6), 0.0, False
+    def test_events_agree_with_the_line(self, steps: list[str], retries: int, damping: bool) -> None:
+        asker = prober(retries=retries, damping=damping)
+        mirror, now, up = reflector(reflect_per_s=1e6), 0.0, False
         for step in steps:
             now += 1.0
             match step:
@@ -277,158 +274,116 @@ class TestProber:
                     now = now if due is None else max(now, due.at)
                     asker.handle_timeout(now)
             for event in events(asker):
-                assert event.up != up
+                # That the line stays down for another reason is told, too.
+                assert not (event.up and up)
                 up = event.up
             assert asker.line_up == up
             unanswered = asker.snapshot().unanswered
             assert not up or unanswered <= retries
 
 
-class TestTransitions:
-    def test_every_pair_has_a_row(self) -> None:
-        assert set(TRANSITIONS) == set(product(State, Input))
+class Damped:
+    """A damped line whose far end answers or does not, one interval of 10 s at a time."""
 
-    @pytest.mark.parametrize("state", list(State))
-    def test_stop_ends_everywhere_and_only_answers_take_a_probed_line_up(self, state: State) -> None:
-        assert TRANSITIONS[state, Input.STOP] is State.STOPPED
-        risen = {event for event in Input if TRANSITIONS[state, event] in LINE_UP and state not in LINE_UP}
-        allowed = {State.STOPPED: {Input.ASSUME}, State.WAITING: {Input.REPLY}, State.DOWN: {Input.REPLY}}
-        assert risen == allowed.get(state, set())
+    def __init__(self, retries: int = 2) -> None:
+        self.asker, self.mirror, self.now = prober(damping=True, retries=retries), reflector(), 0.0
+        self.asker.start(0.0)
+
+    def pass_intervals(self, count: int, *, answered: bool) -> None:
+        for _ in range(count):
+            if answered:
+                answer(self.asker, self.mirror, self.now)
+            else:
+                self.asker.packets_to_send()
+            self.now += 10.0
+            self.asker.handle_timeout(self.now)
+
+    def fail(self) -> None:
+        self.pass_intervals(3, answered=False)
+        assert self.asker.snapshot().state is State.DOWN
+
+    def intervals_until_up(self) -> int:
+        for count in range(1, 200):
+            answer(self.asker, self.mirror, self.now)
+            if self.asker.line_up:
+                return count
+            self.now += 10.0
+            self.asker.handle_timeout(self.now)
+        raise AssertionError("the line never comes up")
 
 
-class TestReflector:
-    def test_the_answer_differs_in_ttl_and_checksum_alone(self) -> None:
-        inner = contents(build_request(TunnelConfig(local=NEAR, remote=FAR), 77))
-        reflected = reflector().reflect(inner, 0.0)
+class TestDamping:
+    def test_the_first_start_is_not_held(self) -> None:
+        line = Damped()
+        line.pass_intervals(1, answered=True)
+        assert line.asker.line_up
+
+    def test_a_line_that_failed_needs_several_answers_and_more_each_time(self) -> None:
+        line = Damped()
+        line.pass_intervals(1, answered=True)
+        held = []
+        for _ in range(7):
+            line.fail()
+            held.append(line.intervals_until_up() - 1)  # the first answer only begins the hold
+        # Doubled each time, less the one answer that arrived while the line was up.
+        assert held == [2, 4, 8, 16, 32, 32, 32]
+
+    def test_hold_is_told_and_shown(self) -> None:
+        line = Damped(retries=3)
+        line.pass_intervals(1, answered=True)
+        line.pass_intervals(4, answered=False)
+        events(line.asker)
+        line.pass_intervals(2, answered=True)
+        snapshot = line.asker.snapshot()
+        assert (snapshot.state, snapshot.line_up, snapshot.on_hold_for) == (State.HOLD, False, 2)
+        assert events(line.asker) == [LineState(False, State.HOLD.value)]
+        line.pass_intervals(2, answered=True)
+        assert events(line.asker) == [LineState(True, "keepalive answered")]
+        assert line.asker.snapshot().on_hold_for == 0
+
+    def test_silence_during_the_hold_is_another_failure(self) -> None:
+        line = Damped()
+        line.pass_intervals(1, answered=True)
+        line.fail()
+        line.pass_intervals(2, answered=True)
+        assert line.asker.snapshot().state is State.HOLD
+        line.fail()
+        assert line.intervals_until_up() - 1 == 4
+
+    def test_a_lost_security_association_does_not_end_the_hold(self) -> None:
+        line = Damped()
+        line.pass_intervals(1, answered=True)
+        line.fail()
+        line.asker.stop(line.now, "no security association")
+        events(line.asker)
+        line.asker.start(line.now)
+        assert events(line.asker) == [LineState(False, State.HOLD.value)]
+        assert not line.asker.line_up
+        assert line.intervals_until_up() == 2
+
+    def test_answers_that_no_probe_waits_for_prove_nothing(self) -> None:
+        line = Damped()
+        line.pass_intervals(1, answered=True)
+        line.fail()
+        (*_, request) = line.asker.packets_to_send()
+        reflected = line.mirror.reflect(opened(request), line.now)
         assert reflected is not None
-        assert Ipv4Header.parse(reflected).ttl == 254
-        assert (reflected[:8], reflected[9:10], reflected[12:]) == (inner[:8], inner[9:10], inner[12:])
+        for _ in range(50):
+            line.asker.receive(reflected, line.now)
+        assert line.asker.snapshot().state is State.HOLD
 
-    @pytest.mark.parametrize(
-        "fields",
-        [
-            {"key": 1},
-            {"key": 2, "sequence": 5},
-            {"checksum": True},
-            {"ttl": 2},
-            {"tos": 0},
-            {"identification": 0xFFFF},
-            {"dont_fragment": True},
-        ],
-    )
-    @pytest.mark.parametrize("payload", [b"", bytes(range(16))])
-    def test_variants_are_reflected_as_they_came(self, fields: dict[str, Any], payload: bytes) -> None:
-        inner = encapsulate(payload, FAR, NEAR, protocol=Protocol.KEEPALIVE, **fields)
-        reflected = reflector(key=1).reflect(inner, 0.0)
+    def test_an_answer_while_stopped_changes_nothing(self) -> None:
+        line = Damped()
+        line.pass_intervals(1, answered=True)
+        line.fail()
+        (*_, request) = line.asker.packets_to_send()
+        reflected = line.mirror.reflect(opened(request), line.now)
         assert reflected is not None
-        assert reflected[12:] == inner[12:]
-        Ipv4Header.parse(reflected)
-
-    def test_a_wrong_gre_checksum_is_the_askers_own(self) -> None:
-        inner = bytearray(encapsulate(b"", FAR, NEAR, protocol=Protocol.KEEPALIVE, checksum=True))
-        inner[24] ^= 1
-        assert reflector().reflect(bytes(inner), 0.0) is not None
-
-    def test_trailing_bytes_stay_behind(self) -> None:
-        inner = encapsulate(b"", FAR, NEAR, protocol=Protocol.KEEPALIVE)
-        reflected = reflector().reflect(inner + bytes(9), 0.0)
-        assert reflected is not None
-        assert len(reflected) == 24
-
-    def test_another_vendors_outer_protocol_is_taken(self) -> None:
-        answer_inside = encapsulate(b"", FAR, NEAR, protocol=Protocol.KEEPALIVE)
-        request = encapsulate(answer_inside, NEAR, FAR, protocol=Protocol.HUAWEI_KEEPALIVE)
-        assert reflector().reflect(contents(request), 0.0) is not None
-
-    @pytest.mark.parametrize(
-        ("inner", "refusal"),
-        [
-            (b"", Refusal.MALFORMED),
-            (bytes(24), Refusal.MALFORMED),
-            (encapsulate(b"", FAR, NEAR, protocol=Protocol.KEEPALIVE)[:-1], Refusal.MALFORMED),
-            (encapsulate(b"", FAR, NEAR), Refusal.NOT_KEEPALIVE),
-            (encapsulate(b"", NEAR, FAR, protocol=Protocol.KEEPALIVE), Refusal.NOT_KEEPALIVE),
-            (Ipv4Header(FAR, NEAR, 17).build(4) + bytes(4), Refusal.NOT_KEEPALIVE),
-            (Ipv4Header(FAR, NEAR, 47).build(4) + bytes.fromhex("00010000"), Refusal.NOT_KEEPALIVE),
-            (Ipv4Header(FAR, NEAR, 47).build(3) + bytes(3), Refusal.NOT_KEEPALIVE),
-            (Ipv4Header(FAR, NEAR, 47, more_fragments=True).build(4) + bytes(4), Refusal.NOT_KEEPALIVE),
-            (encapsulate(b"", FAR, OTHER, protocol=Protocol.KEEPALIVE), Refusal.DESTINATION),
-            (encapsulate(b"", FAR, NEAR, protocol=Protocol.KEEPALIVE, ttl=1), Refusal.TTL),
-            (encapsulate(b"", FAR, NEAR, protocol=Protocol.KEEPALIVE, ttl=0), Refusal.TTL),
-        ],
-    )
-    def test_what_is_not_reflected(self, inner: bytes, refusal: Refusal) -> None:
-        mirror = reflector()
-        assert mirror.reflect(inner, 0.0) is None
-        assert mirror.snapshot().refused == {refusal: 1}
-
-    def test_the_rate_is_bounded(self) -> None:
-        mirror = reflector(reflect_per_s=10.0, reflect_burst_pkts=5)
-        inner = encapsulate(b"", FAR, NEAR, protocol=Protocol.KEEPALIVE)
-        assert sum(mirror.reflect(inner, 0.0) is not None for _ in range(20)) == 5
-        assert sum(mirror.reflect(inner, 0.3) is not None for _ in range(20)) == 3
-        assert sum(mirror.reflect(inner, 1000.0) is not None for _ in range(20)) == 5
-        snapshot = mirror.snapshot()
-        assert (snapshot.reflected, snapshot.last_reflected_at) == (13, 1000.0)
-        assert snapshot.refused == {Refusal.RATE: 47}
-
-    def test_refused_packets_cost_no_tokens(self) -> None:
-        mirror = reflector(reflect_burst_pkts=1)
-        for _ in range(9):
-            mirror.reflect(encapsulate(b"", FAR, OTHER, protocol=Protocol.KEEPALIVE), 0.0)
-        assert mirror.reflect(encapsulate(b"", FAR, NEAR, protocol=Protocol.KEEPALIVE), 0.0) is not None
-
-    def test_only_gre_from_our_own_address_is_claimed(self) -> None:
-        mirror = reflector()
-        assert mirror.claims(encapsulate(b"", FAR, NEAR, protocol=Protocol.KEEPALIVE))
-        assert mirror.claims(encapsulate(b"", FAR, OTHER))
-        assert not mirror.claims(encapsulate(b"", OTHER, FAR, protocol=Protocol.KEEPALIVE))
-        assert not mirror.claims(Ipv4Header(FAR, NEAR, 17).build(0))
-        assert not mirror.claims(b"")
-
-    def test_two_ends_that_are_down_take_each_other_up(self) -> None:
-        near, far = prober(), Prober(KeepaliveConfig(), TunnelConfig(local=FAR, remote=NEAR))
-        near_mirror = Reflector(KeepaliveConfig(), TunnelConfig(local=NEAR, remote=FAR))
-        near.start(0.0)
-        far.start(0.0)
-        for now in (10.0, 20.0, 30.0, 40.0):
-            near.handle_timeout(now)
-            far.handle_timeout(now)
-        assert near.snapshot().state is far.snapshot().state is State.DOWN
-        near.packets_to_send()
-        (request,) = far.packets_to_send()[-1:]
-        taken = decapsulate(request, local=NEAR, remote=FAR)
-        assert isinstance(taken, Decapsulated)
-        reflected = near_mirror.reflect(taken.payload, 41.0)
-        assert reflected is not None
-        assert far.receive(reflected, 41.0)
-        assert (near.line_up, far.line_up) == (False, True)
-
-    @settings(deadline=None)
-    @given(st.binary(max_size=80))
-    def test_any_bytes_are_refused_or_reflected(self, data: bytes) -> None:
-        mirror = reflector()
-        reflected = mirror.reflect(data, 0.0)
-        assert (reflected is None) == (sum(mirror.snapshot().refused.values()) == 1)
-
-    @settings(deadline=None)
-    @given(st.binary(max_size=40), st.sampled_from([NEAR, OTHER]))
-    def test_any_gre_from_our_address_is_refused_or_reflected(
-        self, gre: bytes, destination: IPv4Address
-    ) -> None:
-        inner = Ipv4Header(FAR, destination, 47).build(len(gre)) + gre
-        reflected = reflector().reflect(inner, 0.0)
-        if reflected is not None:
-            assert destination == NEAR
-            assert gre[2:4] == bytes(2)
-
-
-@settings(deadline=None)
-@given(st.integers(1, 255), st.integers(0, 65535), st.integers(0, 255))
-def test_a_decremented_ttl_keeps_the_checksum_right(ttl: int, identification: int, tos: int) -> None:
-    header = Ipv4Header(FAR, NEAR, 47, ttl=ttl, identification=identification, tos=tos)
-    forwarded = Ipv4Header.parse(decrement_ttl(header.build(4) + bytes(4)))
-    assert (forwarded.ttl, forwarded.identification, forwarded.tos) == (ttl - 1, identification, tos)
+        line.asker.stop(line.now, "no security association")
+        line.asker.receive(reflected, line.now)
+        assert line.asker.snapshot().state is State.STOPPED
+        line.asker.start(line.now)
+        assert line.intervals_until_up() == 2
 
 
 @pytest.mark.parametrize(

@@ -26,8 +26,8 @@ from vcstack.esp.packet import Drop, PacketError, trim_tfc, unpad
 from vcstack.esp.sa import InboundSa
 from vcstack.esp.sad import Sad
 from vcstack.gre.batch import Decapsulator, ipv6_inner
-from vcstack.gre.keepalive import Reflector
 from vcstack.gre.packet import Decapsulated, Protocol, Reject
+from vcstack.gre.reflector import Reflector
 from vcstack.gre.tunnel import Tunnel
 from vcstack.wire.batch import Flags, Rows
 from vcstack.wire.ipv4 import IpProtocol
@@ -43,8 +43,8 @@ class Received:
     ike: list[bytes] = field(default_factory=list)
     answers: list[bytes] = field(default_factory=list)
     """Delivery packets with a keepalive that has come back."""
-    requests: list[bytes] = field(default_factory=list)
-    """Inner packets to be reflected."""
+    requests: list[Decapsulated] = field(default_factory=list)
+    """What is to be reflected."""
     authenticated: int = 0
 
 
@@ -158,8 +158,8 @@ class Inbound:
         if outcome.protocol == Protocol.KEEPALIVE:
             received.answers.append(packet)
             return _NOTHING
-        if self._reflector.claims(outcome.payload):
-            received.requests.append(outcome.payload)
+        if self._reflector.claims(outcome):
+            received.requests.append(outcome)
             return _NOTHING
         return outcome.payload
 

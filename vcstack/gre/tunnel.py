@@ -43,7 +43,8 @@ RESTART_RUN = 16
 class TunnelConfig:
     """Both transport addresses, the key (RFC 2890; None: none), and what the delivery header copies.
 
-    `copy_df` belongs to path MTU discovery: without it the delivery header never has DF.
+    `copy_df` belongs to path MTU discovery: without it the delivery header never has DF. The
+    addresses of the tunnel interfaces serve to recognise keepalives that carry them.
     ValueError for a key that does not fit 32 bits or for equal addresses.
     """
 
@@ -53,6 +54,8 @@ class TunnelConfig:
     copy_df: bool = True
     copy_dscp: bool = True
     ttl: int = TTL
+    interface_local: IPv4Address | None = None
+    interface_remote: IPv4Address | None = None
 
     def __post_init__(self) -> None:
         if self.local == self.remote:

@@ -26,7 +26,8 @@ from vcstack.dataplane.pmtu import tunnel_mtu
 from vcstack.dataplane.vnet import VnetHeader
 from vcstack.esp.sa import Expired, FirstUse, InboundSa
 from vcstack.esp.sad import Sad
-from vcstack.gre.keepalive import KeepaliveConfig, Prober, Reflector
+from vcstack.gre.keepalive import KeepaliveConfig, Prober
+from vcstack.gre.reflector import Reflector
 from vcstack.gre.tunnel import Tunnel, TunnelConfig
 from vcstack.io import channel
 from vcstack.io.channel import Command, ForwarderConfig, Report, SetPath
@@ -292,8 +293,8 @@ class Forwarder:
         for packet in received.answers:
             self._counters.add(Counter.INBOUND_KEEPALIVES)
             self._prober.receive(packet, now)
-        for packet in received.requests:
-            answer = self._reflector.reflect(packet, now)
+        for request in received.requests:
+            answer = self._reflector.reflect(request, now)
             # Straight into ESP: never through GRE again, never in clear.
             if answer is not None and self._outbound.seal_packets([answer]):
                 self._counters.add(Counter.INBOUND_REFLECTED)
