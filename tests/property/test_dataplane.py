@@ -20,7 +20,11 @@ Packet = tuple[bytes, VnetHeader]
 PLAIN = VnetHeader()
 
 octets = st.integers(0, 255)
-payloads = st.builds(lambda size, seed: bytes((seed + index * index) & 0xFF for index in range(size)), st.integers(0, 600), octets)
+payloads = st.builds(
+    lambda size, seed: bytes((seed + index * index) & 0xFF for index in range(size)),
+    st.integers(0, 600),
+    octets,
+)
 tcp_options = st.sampled_from(
     [
         b"",
@@ -60,7 +64,9 @@ def tcp(draw: st.DrawFn) -> Packet:
 @st.composite
 def fragment(draw: st.DrawFn) -> Packet:
     body = draw(payloads)
-    header = Ipv4Header(LAN, FAR, 6, identification=9, more_fragments=True, fragment_offset=draw(st.integers(1, 255)))
+    header = Ipv4Header(
+        LAN, FAR, 6, identification=9, more_fragments=True, fragment_offset=draw(st.integers(1, 255))
+    )
     return header.build(len(body)) + body, PLAIN
 
 
@@ -69,7 +75,9 @@ def ipv6(draw: st.DrawFn) -> Packet:
     packet = tcp_packet(draw(payloads), flags=draw(flags), options=draw(tcp_options))[20:]
     header = IPV6[:4] + len(packet).to_bytes(2) + IPV6[6:]
     whole = header + packet
-    checksum = internet_checksum(header[8:40] + len(packet).to_bytes(4) + b"\0\0\0\6" + packet[:16] + bytes(2) + packet[18:])
+    checksum = internet_checksum(
+        header[8:40] + len(packet).to_bytes(4) + b"\0\0\0\6" + packet[:16] + bytes(2) + packet[18:]
+    )
     return whole[:56] + checksum.to_bytes(2) + whole[58:], PLAIN
 
 
@@ -83,7 +91,13 @@ def burst(draw: st.DrawFn) -> Packet:
     body = bytes((seed + index * 7) & 0xFF for index in range((count - 1) * size + rest))
     options = draw(tcp_options)
     sequence = draw(st.sampled_from([0, 1000, 0xFFFFFFF0]))
-    head = tcp_packet(b"", sequence=sequence, flags=draw(flags) & ~TcpFlags.SYN, options=options, identification=draw(st.sampled_from([0, 65534])))
+    head = tcp_packet(
+        b"",
+        sequence=sequence,
+        flags=draw(flags) & ~TcpFlags.SYN,
+        options=options,
+        identification=draw(st.sampled_from([0, 65534])),
+    )
     transport = head[20:] if is_tcp else b"\x4e\x20\x75\x30" + bytes(4)
     protocol = 6 if is_tcp else 17
     if version == 4:
@@ -148,5 +162,3 @@ def received(written: list[bytes]) -> list[bytes]:
         header = VnetHeader.parse(data)
         packets += scalar_path.finished(data[10:], header)
     return packets
-
-

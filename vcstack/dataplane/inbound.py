@@ -19,7 +19,7 @@ import numpy as np
 
 from vcstack.dataplane import mss
 from vcstack.dataplane.classify import Classified, classify
-from vcstack.dataplane.coalesce import HEAD, Write, coalesce
+from vcstack.dataplane.coalesce import HEAD, Write, alone, coalesce
 from vcstack.dataplane.counters import Counter, Counters
 from vcstack.esp.batch import Opener
 from vcstack.esp.packet import Drop, PacketError, trim_tfc, unpad
@@ -34,6 +34,16 @@ from vcstack.wire.ipv4 import IpProtocol
 
 MAX_ROWS = 128
 _NOTHING = b""
+# Members of an enumeration cost 0.3 us to look up and an operation of flags 1 us: plain integers on this path.
+_TCP = int(IpProtocol.TCP)
+_BATCHES = int(Counter.INBOUND_BATCHES)
+_DATAGRAMS = int(Counter.INBOUND_DATAGRAMS)
+_DATAGRAM_BYTES = int(Counter.INBOUND_DATAGRAM_BYTES)
+_AUTHENTICATED = int(Counter.INBOUND_AUTHENTICATED)
+_PACKETS = int(Counter.INBOUND_PACKETS)
+_BYTES = int(Counter.INBOUND_BYTES)
+_SUPER_PACKETS = int(Counter.INBOUND_SUPER_PACKETS)
+_COALESCED = int(Counter.INBOUND_COALESCED)
 
 
 @dataclass(slots=True)
@@ -92,12 +102,13 @@ class Inbound:
 
     def _count(self, rows: Rows, found: Classified) -> None:
         counters = self._counters
-        counters.add(Counter.INBOUND_BATCHES)
-        counters.add(Counter.INBOUND_DATAGRAMS, len(rows))
-        counters.add(Counter.INBOUND_DATAGRAM_BYTES, int(rows.lengths.sum()))
-        counters.add(Counter.INBOUND_IKE, len(found.ike))
-        counters.add(Counter.INBOUND_NAT_KEEPALIVES, found.nat_keepalives)
-        counters.add(Counter.INBOUND_DROP_OTHER, found.others)
+        counters.add(_BATCHES)
+        counters.add(_DATAGRAMS, len(rows))
+        counters.add(_DATAGRAM_BYTES, rows.total())
+        if found.ike or found.nat_keepalives or found.others:
+            counters.add(Counter.INBOUND_IKE, len(found.ike))
+            counters.add(Counter.INBOUND_NAT_KEEPALIVES, found.nat_keepalives)
+            counters.add(Counter.INBOUND_DROP_OTHER, found.others)
 
     def _open(self, sa: InboundSa, packets: Rows, received: Received) -> None:
         opened = self._opener.open(sa, packets)
@@ -105,8 +116,8 @@ class Inbound:
             return
         rows = opened.rows
         received.authenticated += len(rows)
-        self._counters.add(Counter.INBOUND_AUTHENTICATED, len(rows))
-        sa.account(len(rows), int(rows.lengths.sum()))
+        self._counters.add(_AUTHENTICATED, len(rows))
+        sa.account(len(rows), rows.total())
         plain, all_plain = self._decapsulator.match(rows)
         if not sa.selectors.permit(*self._expected):
             plain, all_plain = np.zeros(len(rows), np.bool_), False
@@ -165,22 +176,27 @@ class Inbound:
 
     def _pass_on(self, inner: Rows) -> None:
         heads = inner.arena.gather(inner.offsets, HEAD)
-        if self._mss:
+        # A batch without TCP, voice for example, has nothing to clamp or to coalesce.
+        versions, protocols = heads[:, 0].tobytes(), heads[:, 9].tobytes()
+        only_ipv4 = versions.count(0x45) == len(inner)
+        tcp = protocols.count(_TCP)
+        if self._mss and (tcp or not only_ipv4):
             syn = (heads[:, 33] & 0x02) != 0
             syn |= heads[:, 0] != 0x45
             if np.count_nonzero(syn):
                 self._clamp(inner, syn)
                 heads = inner.arena.gather(inner.offsets, HEAD)
-        outcome = coalesce(inner, heads)
+        outcome = coalesce(inner, heads) if tcp > 1 else alone(inner)
         refused = 0
         for packet in outcome.writes:
             refused += not self._deliver(packet)
         counters = self._counters
-        counters.add(Counter.INBOUND_PACKETS, len(inner))
-        counters.add(Counter.INBOUND_BYTES, int(inner.lengths.sum()))
-        counters.add(Counter.INBOUND_SUPER_PACKETS, outcome.supers)
-        counters.add(Counter.INBOUND_COALESCED, outcome.joined)
-        counters.add(Counter.INBOUND_DROP_TUN, refused)
+        counters.add(_PACKETS, len(inner))
+        counters.add(_BYTES, inner.total())
+        counters.add(_SUPER_PACKETS, outcome.supers)
+        counters.add(_COALESCED, outcome.joined)
+        if refused:
+            counters.add(Counter.INBOUND_DROP_TUN, refused)
 
     def _clamp(self, inner: Rows, candidates: Flags) -> None:
         for index in np.flatnonzero(candidates).tolist():

@@ -34,8 +34,8 @@ from vcstack.gre.tunnel import TunnelConfig
 from vcstack.wire.batch import Arena, Flags, Integers, Rows
 from vcstack.wire.ipv4 import IpProtocol
 
-Emit = Callable[[Rows, Integers], None]
-"""Takes ESP packets and the TOS of the inner packets; the rows are overwritten after it returns."""
+Emit = Callable[[Rows, Integers | int], None]
+"""Takes ESP packets and the TOS of the inner packets, one number where it is the same for all; the rows are overwritten after it returns."""
 Reply = Callable[[bytes], None]
 """Takes an IP packet for the host behind the TUN."""
 
@@ -43,6 +43,15 @@ _HEAD = 40
 _SPARE_ROWS = 64
 _PLAIN = 0x45
 _IPV6_HEADER = 40
+# Members of an enumeration cost 0.3 us to look up and an operation of flags 1 us: plain integers on this path.
+_TCP, _IPV4 = int(IpProtocol.TCP), int(Protocol.IPV4)
+_BATCHES = int(Counter.OUTBOUND_BATCHES)
+_PACKETS = int(Counter.OUTBOUND_PACKETS)
+_BYTES = int(Counter.OUTBOUND_BYTES)
+_ESP_PACKETS = int(Counter.OUTBOUND_ESP_PACKETS)
+_ESP_BYTES = int(Counter.OUTBOUND_ESP_BYTES)
+_SUPER_PACKETS = int(Counter.OUTBOUND_SUPER_PACKETS)
+_MALFORMED = int(Counter.OUTBOUND_DROP_MALFORMED)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,7 +87,7 @@ class Outbound:
         """Read and send one batch; whether more packets may wait."""
         rows, large = self._intake.read(read, limit)
         if len(rows):
-            self._count(len(rows), int(rows.lengths.sum()))
+            self._count(len(rows), rows.total())
             if self._may_send(len(rows)):
                 self._ordinary(rows)
         if large:
@@ -98,9 +107,9 @@ class Outbound:
 
     def _count(self, packets: int, octets: int) -> None:
         counters = self._counters
-        counters.add(Counter.OUTBOUND_BATCHES)
-        counters.add(Counter.OUTBOUND_PACKETS, packets)
-        counters.add(Counter.OUTBOUND_BYTES, octets)
+        counters.add(_BATCHES)
+        counters.add(_PACKETS, packets)
+        counters.add(_BYTES, octets)
 
     def _may_send(self, packets: int) -> bool:
         """Whether there is an SA that admits the tunnel's packets."""
@@ -123,8 +132,12 @@ class Outbound:
         arena, offsets = rows.arena, rows.offsets
         headers = arena.window(vnet.LENGTH)[offsets - vnet.LENGTH]
         bad = vnet.finish_checksums(arena, offsets, rows.lengths, headers)
-        self._counters.add(Counter.OUTBOUND_DROP_MALFORMED, bad)
-        oversize = rows.lengths > self._config.mtu
+        self._counters.add(_MALFORMED, bad)
+        mtu = self._config.mtu
+        if rows.uniform == len(rows) and rows.lengths.item(0) <= mtu:
+            self._fitting(rows)
+            return
+        oversize = rows.lengths > mtu
         if np.count_nonzero(oversize):
             self._around(rows, oversize)
         else:
@@ -144,21 +157,45 @@ class Outbound:
         if not len(rows):
             return
         heads = rows.arena.gather(rows.offsets, _HEAD)
+        if rows.uniform == len(rows) and self._alike(rows, heads):
+            return
         plain = heads[:, 0] == _PLAIN
         plain &= heads.view(">u2")[:, 1] == rows.lengths
         if np.count_nonzero(plain) != len(rows):
             self._mixed(rows, heads, plain)
             return
+        self._clamp_syns(rows, heads)
+        self._wrap(rows, heads[:, 1].astype(np.int64), (heads[:, 6] >> 6 & 1).astype(np.int64), _IPV4)
+
+    def _alike(self, rows: Rows, heads: NDArray[np.uint8]) -> bool:
+        """Send rows of one length with one TOS and DF; False, and nothing done, when they are not alike.
+
+        Read by column, a batch of voice is a few strings of one byte repeated: bytes.count() tells in 0.1 us
+        what an array comparison tells in 1.
+        """
+        count, length = len(rows), rows.lengths.item(0)
+        columns = heads[:, :10].tobytes("F")
+        for column, value in ((0, _PLAIN), (1, columns[count]), (2, length >> 8), (3, length & 0xFF)):
+            if columns.count(value, column * count, (column + 1) * count) != count:
+                return False
+        flags = columns[6 * count]
+        if columns.count(flags, 6 * count, 7 * count) != count:
+            return False
+        if columns.count(_TCP, 9 * count):
+            self._clamp_syns(rows, heads)
+        self._wrap(rows, columns[count], flags >> 6 & 1, _IPV4)
+        return True
+
+    def _clamp_syns(self, rows: Rows, heads: NDArray[np.uint8]) -> None:
         if self._config.mss:
             syn = (heads[:, 33] & 0x02) != 0
-            syn &= heads[:, 9] == IpProtocol.TCP
+            syn &= heads[:, 9] == _TCP
             self._clamp(rows, syn)
-        self._wrap(rows, heads[:, 1].astype(np.int64), (heads[:, 6] >> 6 & 1).astype(np.int64), Protocol.IPV4)
 
     def _mixed(self, rows: Rows, heads: NDArray[np.uint8], plain: Flags) -> None:
         """A batch with IPv6, IPv4 options or nonsense in it: what is not plain is looked at on its own."""
         tos, df = heads[:, 1].astype(np.int64), (heads[:, 6] >> 6 & 1).astype(np.int64)
-        protocol = np.full(len(rows), int(Protocol.IPV4))
+        protocol = np.full(len(rows), _IPV4)
         keep = plain.copy()
         for index in np.flatnonzero(~plain).tolist():
             at = rows.offsets.item(index)
@@ -168,7 +205,7 @@ class Outbound:
                 tos[index], df[index], protocol[index] = ipv6_traffic_class(packet), 1, IPV6_PROTOCOL
         dropped = len(rows) - int(np.count_nonzero(keep))
         if dropped:
-            self._counters.add(Counter.OUTBOUND_DROP_MALFORMED, dropped)
+            self._counters.add(_MALFORMED, dropped)
             rows, tos, df, protocol = rows.select(keep), tos[keep], df[keep], protocol[keep]
         if self._config.mss:
             self._clamp(rows, np.ones(len(rows), np.bool_))
@@ -176,13 +213,13 @@ class Outbound:
             self._wrap(rows, tos, df, protocol)
 
     def _clamp(self, rows: Rows, candidates: Flags) -> None:
-        for index in np.flatnonzero(candidates).tolist():
+        for index in candidates.nonzero()[0].tolist():
             at = rows.offsets.item(index)
             if mss.clamp(rows.arena.data[at : at + rows.lengths.item(index)], self._config.mss):
                 self._counters.add(Counter.OUTBOUND_MSS_CLAMPED)
 
     def _wrap(
-        self, rows: Rows, tos: Integers, dont_fragment: Integers | int, protocol: Integers | int
+        self, rows: Rows, tos: Integers | int, dont_fragment: Integers | int, protocol: Integers | int
     ) -> None:
         delivery = self._encapsulator.encapsulate(rows, tos, dont_fragment, protocol)
         payloads = Rows(
@@ -190,7 +227,7 @@ class Outbound:
         )
         self._seal(payloads, tos)
 
-    def _seal(self, payloads: Rows, tos: Integers) -> bool:
+    def _seal(self, payloads: Rows, tos: Integers | int) -> bool:
         sa = self._sad.current
         assert sa is not None, "checked when the batch was read"
         try:
@@ -198,8 +235,8 @@ class Outbound:
         except Unusable:
             self._counters.add(Counter.OUTBOUND_DROP_EXHAUSTED, len(payloads))
             return False
-        self._counters.add(Counter.OUTBOUND_ESP_PACKETS, len(sealed))
-        self._counters.add(Counter.OUTBOUND_ESP_BYTES, int(sealed.lengths.sum()))
+        self._counters.add(_ESP_PACKETS, len(sealed))
+        self._counters.add(_ESP_BYTES, sealed.total())
         self._emit(sealed, tos)
         return True
 
@@ -212,18 +249,18 @@ class Outbound:
         try:
             headers = read_headers(packet, vnet_header)
         except Malformed:
-            self._counters.add(Counter.OUTBOUND_DROP_MALFORMED)
+            self._counters.add(_MALFORMED)
             return
-        self._counters.add(Counter.OUTBOUND_SUPER_PACKETS)
-        self._counters.add(Counter.OUTBOUND_PACKETS, headers.segments - 1)
+        self._counters.add(_SUPER_PACKETS)
+        self._counters.add(_PACKETS, headers.segments - 1)
         self._burst(self._intake.array(index, length), headers)
 
     def _burst(self, packet: NDArray[np.uint8], headers: Headers) -> None:
-        protocol = Protocol.IPV4 if headers.version == 4 else IPV6_PROTOCOL
+        protocol = _IPV4 if headers.version == 4 else IPV6_PROTOCOL
         fits = headers.length + min(headers.size, headers.payload) <= self._config.mtu
         for rows in self._segmenter.split(packet, headers):
             if fits:
-                self._wrap(rows, np.full(len(rows), headers.tos), headers.dont_fragment, protocol)
+                self._wrap(rows, headers.tos, headers.dont_fragment, protocol)
                 continue
             for at, length in zip(rows.offsets.tolist(), rows.lengths.tolist(), strict=True):
                 self._oversize(rows.arena.data[at : at + length])

@@ -28,13 +28,14 @@ _AAD_LENGTH = 8
 _EXTENDED_AAD_LENGTH = 12
 
 _LONGEST = 65536
+_IPIP = int(IpProtocol.IPIP)
 _TRAILER_ROOM = 5
 _LENGTHS = np.arange(_LONGEST)
 # Looked up by payload length: one array operation in the place of five.
 _SIZES: Integers = PAYLOAD_OFFSET + (_LENGTHS + TRAILER_LENGTH + 3) // 4 * 4 + ICV_LENGTH
 _TRAILERS: NDArray[np.void] = np.array(
     [
-        np.void((PADDING[:pad] + bytes((pad, IpProtocol.IPIP))).ljust(_TRAILER_ROOM, b"\0"))
+        np.void((PADDING[:pad] + bytes((pad, _IPIP))).ljust(_TRAILER_ROOM, b"\0"))
         for pad in map(padding_length, range(4))
     ]
 )
@@ -48,7 +49,7 @@ def _tail_tables() -> tuple[NDArray[np.uint64], NDArray[np.uint64]]:
     masks, expected = [], []
     for pad in range(256):
         checked = min(pad, _TAIL_PADS)
-        tail = PADDING[:pad][pad - checked :] + bytes((pad, IpProtocol.IPIP))
+        tail = PADDING[:pad][pad - checked :] + bytes((pad, _IPIP))
         masks.append((1 << 8 * len(tail)) - 1)
         expected.append(int.from_bytes(tail))
     return np.array(masks, np.uint64), np.array(expected, np.uint64)
@@ -65,7 +66,9 @@ class _Scratch:
         size = capacity * _SCRATCH_PITCH
         nonces, extended = Arena(size), Arena(size)
         self.nonce = nonces.array.view(_NONCE)
+        self.nonce_words = nonces.array.view(np.uint32).reshape(capacity, 4)
         self.aad = extended.array.view(_EXTENDED_AAD)
+        self.aad_words = extended.array.view(np.uint32).reshape(capacity, 4)
         self.nonces = nonces.views(0, _SCRATCH_PITCH, _NONCE_LENGTH, capacity)
         self.aads = extended.views(0, _SCRATCH_PITCH, _EXTENDED_AAD_LENGTH, capacity)
 
@@ -76,8 +79,11 @@ class Sealer:
     def __init__(self, capacity: int) -> None:
         self.capacity = capacity
         self._steps = np.arange(capacity, dtype=np.uint64)
+        self._short_steps = np.arange(capacity, dtype=np.uint32)
         self._header = np.zeros(capacity, _HEADER)
         self._header_items = self._header.view("V16")
+        self._header_words = self._header.view(np.uint32).reshape(capacity, 4)
+        self._high = -1
         self._scratch = _Scratch(capacity)
         self._sa: OutboundSa | None = None
 
@@ -89,15 +95,16 @@ class Sealer:
         the rows as they are, when the SA may not seal them all.
         """
         count = len(rows)
-        first = sa.reserve(count, int(rows.lengths.sum()))
+        first = sa.reserve(count, rows.total())
         if sa is not self._sa:
             self._use(sa)
-        numbers = self._steps[:count] + np.uint64(first)
-        self._stamp(rows, numbers)
-        arena, lengths = rows.arena, rows.lengths
-        arena.window(_TRAILER_ROOM)[rows.offsets + lengths + PAYLOAD_OFFSET] = _TRAILERS[lengths & 3]
-        sealed = Rows(arena, rows.offsets, _SIZES[lengths], rows.pitch, rows.uniform)
-        aads = self._extended(numbers) if sa.parameters.esn else sealed.heads(_AAD_LENGTH)
+        if (first + count) >> 32 == first >> 32:
+            self._stamp_low(rows, first)
+        else:
+            self._stamp(rows, first)
+        _write_trailers(rows)
+        sealed = Rows(rows.arena, rows.offsets, _SIZES[rows.lengths], rows.pitch, rows.uniform)
+        aads = self._scratch.aads if sa.parameters.esn else sealed.heads(_AAD_LENGTH)
         nonces = self._scratch.nonces[:count]
         plain, out = sealed.views(PAYLOAD_OFFSET, ICV_LENGTH), sealed.views(PAYLOAD_OFFSET, 0)
         seal_rows(sa.cipher, nonces, plain, aads, out)
@@ -109,19 +116,46 @@ class Sealer:
         self._scratch.aad["spi"] = sa.spi
         self._scratch.nonce["salt"] = np.void(sa.cipher.salt)
 
-    def _stamp(self, rows: Rows, numbers: NDArray[np.uint64]) -> None:
+    def _stamp_low(self, rows: Rows, first: int) -> None:
+        """Numbers whose upper halves are equal: only the lower ones are written, in network order."""
+        count, scratch = len(rows), self._scratch
+        high, low = divmod(first, 1 << 32)
+        if high != self._high:
+            self._high = high
+            network = int.from_bytes(high.to_bytes(4), "little")
+            self._header_words[:, 2] = scratch.nonce_words[:, 1] = network
+            scratch.aad["high"] = high
+        lows = (self._short_steps[:count] + np.uint32(low)).byteswap()
+        self._header_words[:count, 1::2] = lows[:, np.newaxis]
+        scratch.nonce_words[:count, 2] = lows
+        scratch.aad_words[:count, 2] = lows
+        rows.arena.window(PAYLOAD_OFFSET)[rows.offsets] = self._header_items[:count]
+
+    def _stamp(self, rows: Rows, first: int) -> None:
+        """Numbers that pass from one upper half to the next (with ESN, every 2^32 packets)."""
         count = len(rows)
+        self._high = -1
+        numbers = self._steps[:count] + np.uint64(first)
         # RFC 4106 section 3.1: the IV is the 64-bit sequence number, so it is unique under the key.
         ivs = numbers.byteswap().view("V8")
         self._header["sequence"][:count] = numbers
         self._header["iv"][:count] = ivs
         self._scratch.nonce["iv"][:count] = ivs
+        self._scratch.aad["high"][:count] = numbers >> np.uint64(32)
+        self._scratch.aad["low"][:count] = numbers
         rows.arena.window(PAYLOAD_OFFSET)[rows.offsets] = self._header_items[:count]
 
-    def _extended(self, numbers: NDArray[np.uint64]) -> list[memoryview]:
-        self._scratch.aad["high"][: len(numbers)] = numbers >> np.uint64(32)
-        self._scratch.aad["low"][: len(numbers)] = numbers
-        return self._scratch.aads
+
+def _write_trailers(rows: Rows) -> None:
+    """Padding, pad length and next header; what a trailer is shorter than its room lies under the ICV."""
+    lengths, window = rows.lengths, rows.arena.window(_TRAILER_ROOM, PAYLOAD_OFFSET)
+    if not rows.even:
+        window[rows.offsets + lengths] = _TRAILERS[lengths & 3]
+        return
+    length, last = lengths.item(0), lengths.item(-1)
+    window[rows.offsets + length] = _TRAILERS[length & 3]
+    if last != length:
+        window[rows.offsets.item(-1) + last] = _TRAILERS[last & 3]
 
 
 @dataclass(slots=True)
@@ -173,6 +207,10 @@ class Opener:
         if sa.meter.expired:
             sa.drop(Drop.EXPIRED, len(rows))
             return rows.select(np.zeros(len(rows), np.bool_))
+        if rows.even:
+            length, last = rows.lengths.item(0), rows.lengths.item(-1)
+            if not (length | last) & 3 and last >= MINIMUM_LENGTH:
+                return rows
         short = rows.lengths < MINIMUM_LENGTH
         odd = (rows.lengths & 3) != 0
         bad = short | odd
@@ -209,6 +247,38 @@ class Opener:
 
 
 def _read_trailers(rows: Rows) -> Opened:
+    lengths = _plain_lengths(rows) if rows.even else None
+    if lengths is None:
+        return _read_each_trailer(rows)
+    payloads = Rows(rows.arena, rows.offsets + PAYLOAD_OFFSET, lengths, rows.pitch, rows.uniform)
+    return Opened(payloads, np.ones(len(rows), np.bool_), all_regular=True)
+
+
+def _plain_lengths(rows: Rows) -> Integers | None:
+    """Payload lengths of even rows with one trailer, the last one's aside; None when a trailer is another."""
+    count, data = len(rows), rows.arena.data
+    end = rows.lengths.item(0) - ICV_LENGTH
+    pad = data[rows.offsets.item(0) + end - TRAILER_LENGTH]
+    room = pad + TRAILER_LENGTH
+    if room > end - PAYLOAD_OFFSET:
+        return None
+    expected = PADDING[:pad] + bytes((pad, _IPIP))
+    found = rows.arena.window(room, end - room)[rows.offsets[: rows.uniform]].tobytes()
+    if found != expected * rows.uniform:
+        return None
+    lengths = rows.lengths - (PAYLOAD_OFFSET + ICV_LENGTH + room)
+    if rows.uniform == count:
+        return lengths
+    end = rows.offsets.item(-1) + rows.lengths.item(-1) - ICV_LENGTH
+    last_pad = data[end - TRAILER_LENGTH]
+    last = PADDING[:last_pad] + bytes((last_pad, _IPIP))
+    if rows.lengths.item(-1) < PAYLOAD_OFFSET + len(last) + ICV_LENGTH or data[end - len(last) : end] != last:
+        return None
+    lengths[-1] += pad - last_pad
+    return lengths
+
+
+def _read_each_trailer(rows: Rows) -> Opened:
     ends = rows.offsets + rows.lengths
     tails = rows.arena.window(_TAIL_BYTES)[ends - (ICV_LENGTH + _TAIL_BYTES)].view(">u8").astype(np.uint64)
     pads = (tails >> _EIGHT) & _BYTE

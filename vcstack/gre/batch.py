@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 
 from vcstack.gre.packet import Protocol, Reject, decapsulate
 from vcstack.gre.tunnel import ECN_DECAPSULATION, ECN_DROP, ECN_MASK, TunnelConfig
-from vcstack.wire.batch import Flags, Integers, Rows, complement, item
+from vcstack.wire.batch import ASCENDING, CHECKSUMS, Flags, Integers, Rows, complement, item
 from vcstack.wire.ipv4 import MINIMUM_HEADER, IpProtocol
 
 IPV6_PROTOCOL = 0x86DD
@@ -45,6 +45,7 @@ _FIELDS: list[tuple[str, str]] = [
 ]
 _DONT_FRAGMENT = 0x4000
 _IDENTIFICATIONS = 1 << 16
+_GRE = int(IpProtocol.GRE)
 
 
 class Encapsulator:
@@ -60,6 +61,7 @@ class Encapsulator:
         key = [] if config.key is None else [("key", ">u4")]
         dtype = np.dtype([*_FIELDS, *key])
         self._headers: NDArray[Any] = np.frombuffer(bytearray(template * capacity), dtype)
+        self._even_fields: tuple[int, ...] = ()
         self._items = self._headers.view(item(config.overhead))
         words = memoryview(template[:MINIMUM_HEADER]).cast("H").tolist()
         total = sum(int.from_bytes(word.to_bytes(2, "little")) for word in words)
@@ -70,7 +72,43 @@ class Encapsulator:
         self, inner: Rows, tos: Integers | int, dont_fragment: Integers | int, protocol: Integers | int
     ) -> Rows:
         """Write the headers; returns the delivery packets. `tos` is the inner one, `dont_fragment` 0 or 1."""
+        if not isinstance(tos, int) or not isinstance(dont_fragment, int) or not isinstance(protocol, int):
+            return self._encapsulate_each(inner, tos, dont_fragment, protocol)
+        if not inner.even or self._identification + len(inner) > _IDENTIFICATIONS:
+            return self._encapsulate_each(inner, tos, dont_fragment, protocol)
+        return self._encapsulate_even(inner, tos, dont_fragment, protocol)
+
+    def _encapsulate_even(self, inner: Rows, tos: int, dont_fragment: int, protocol: int) -> Rows:
+        """One value of everything but identification and checksum, which are slices of tables."""
+        count, headers = len(inner), self._headers
+        length, last = inner.lengths.item(0) + self.overhead, inner.lengths.item(-1) + self.overhead
+        fragment = dont_fragment * _DONT_FRAGMENT if self._copy_df else 0
+        fields = (tos & self._tos_mask, length, fragment, protocol)
+        if fields != self._even_fields:
+            self._even_fields = fields
+            for name, value in zip(("tos", "length", "fragment", "type"), fields, strict=True):
+                headers[name] = value
+        first = self._identification
+        self._identification = (first + count) % _IDENTIFICATIONS
+        total = self._fixed + fields[0] + length + fragment + first
+        at = (total - 1) % 65535
+        headers["identification"][:count] = ASCENDING[first : first + count]
+        headers["checksum"][:count] = CHECKSUMS[at : at + count]
+        offsets = inner.offsets - self.overhead
+        window = inner.arena.window(self.overhead)
+        window[offsets] = self._items[:count]
+        if last != length:
+            at = (total + count - 2 + last - length) % 65535
+            headers["length"][count - 1], headers["checksum"][count - 1] = last, 65534 - at
+            window[offsets.item(-1)] = self._items[count - 1]
+            headers["length"][count - 1] = length
+        return Rows(inner.arena, offsets, inner.lengths + self.overhead, inner.pitch, inner.uniform)
+
+    def _encapsulate_each(
+        self, inner: Rows, tos: Integers | int, dont_fragment: Integers | int, protocol: Integers | int
+    ) -> Rows:
         count = len(inner)
+        self._even_fields = ()
         headers = self._headers[:count]
         lengths = inner.lengths + self.overhead
         tos = tos & self._tos_mask
@@ -102,6 +140,12 @@ class Decapsulator:
         mask = delivery + b"\xff" * config.gre_length + b"\xff" + bytes(MINIMUM_HEADER - 1)
         self._expected = np.frombuffer(expected, np.uint32)
         self._mask = np.frombuffer(mask, np.uint32)
+        # An even batch shares lengths, TOS and inner protocol as well.
+        even = bytearray(mask)
+        for at in (1, 2, 3, *(self.overhead + field for field in (1, 2, 3, 9))):
+            even[at] = 0xFF
+        self._even_mask = np.frombuffer(bytes(even), np.uint32)
+        self._expected_bytes = (self._expected & self._mask).tobytes()
 
     def match(self, rows: Rows) -> tuple[Flags, bool]:
         """Which rows are plain, and whether all are. Rows need 24 bytes of arena behind their start.
@@ -109,6 +153,8 @@ class Decapsulator:
         A plain row's inner packet is what follows the first `overhead` bytes.
         """
         block = rows.arena.gather(rows.offsets, self._size)
+        if rows.even and self._matches_evenly(rows, block):
+            return np.ones(len(rows), np.bool_), True
         words = block.view(np.uint32)
         differ = (words ^ self._expected) & self._mask
         ahead = self.overhead
@@ -120,12 +166,31 @@ class Decapsulator:
         odd |= shorts[:, ahead // 2 + 1] ^ (lengths - ahead)
         odd |= lengths < self._size
         odd |= (block[:, 1] ^ block[:, ahead + 1]) & ECN_MASK
-        odd |= block[:, ahead + 9] == IpProtocol.GRE
+        odd |= block[:, ahead + 9] == _GRE
         odd |= self._checksums(block)
         plain: Flags = odd == 0
         return plain, np.count_nonzero(plain) == len(rows)
 
-    def _checksums(self, block: NDArray[np.uint8]) -> Integers:
+    def _matches_evenly(self, rows: Rows, block: NDArray[np.uint8]) -> bool:
+        """Whether the rows are plain and, but for the last, of one length, TOS and inner protocol."""
+        count, ahead = len(rows), self.overhead
+        row = bytearray(self._expected_bytes)
+        first = block[0]
+        tos, protocol = first.item(1), first.item(ahead + 9)
+        if protocol == _GRE or (first.item(ahead + 1) ^ tos) & ECN_MASK:
+            return False
+        row[1], row[ahead + 1], row[ahead + 9] = tos, first.item(ahead + 1), protocol
+        masked = (block.view(np.uint32) & self._even_mask).tobytes()
+        length, last = rows.lengths.item(0), rows.lengths.item(-1)
+        expected = bytes(self._with_length(row, length)) * (count - 1) + self._with_length(row, last)
+        return last >= self._size and masked == expected and not np.count_nonzero(self._checksums(block))
+
+    def _with_length(self, row: bytearray, length: int) -> bytearray:
+        row[2:4] = length.to_bytes(2)
+        row[self.overhead + 2 : self.overhead + 4] = (length - self.overhead).to_bytes(2)
+        return row
+
+    def _checksums(self, block: NDArray[np.uint8]) -> NDArray[np.uint32]:
         """Sum of both IPv4 headers of each row, zero where both are right.
 
         Native byte order serves: a sum of 16-bit words is a multiple of 65535 in either.
@@ -133,8 +198,8 @@ class Decapsulator:
         words = np.ndarray(
             (len(block), 2, MINIMUM_HEADER // 2), np.uint16, block, strides=(self._size, self.overhead, 2)
         )
-        remainders = np.add.reduce(words, axis=2, dtype=np.int64) % 65535
-        sums: Integers = remainders[:, 0] | remainders[:, 1]
+        remainders = np.add.reduce(words, axis=2, dtype=np.uint32) % 65535
+        sums: NDArray[np.uint32] = remainders[:, 0] | remainders[:, 1]
         return sums
 
 

@@ -251,11 +251,11 @@ class Forwarder:
 
     # ------------------------------------------------------------------ outbound
 
-    def _emit(self, rows: Rows, tos: Integers) -> None:
+    def _emit(self, rows: Rows, tos: Integers | int) -> None:
         if self._transport is None:
             self._counters.add(Counter.OUTBOUND_DROP_NO_PATH, len(rows))
             return
-        outcome = self._transport.send(rows, tos if self._config.copy_dscp else np.zeros(len(rows), np.int64))
+        outcome = self._transport.send(rows, tos if self._config.copy_dscp else 0)
         self._sent_something = True
         if outcome.dropped:
             self._counters.add(Counter.OUTBOUND_DROP_SEND, outcome.dropped)

@@ -93,9 +93,10 @@ class MemoryTransport:
         uniform = lengths.count(lengths[0]) if same else 0
         return Rows(self._arena, np.array(offsets), np.array(lengths), pitch, uniform)
 
-    def send(self, rows: Rows, tos: Integers) -> SendOutcome:
+    def send(self, rows: Rows, tos: Integers | int) -> SendOutcome:
         """Hand the datagrams to the peer."""
         dropped = 0
+        tos = np.full(len(rows), tos) if isinstance(tos, int) else tos
         for at, length, mark in zip(rows.offsets.tolist(), rows.lengths.tolist(), tos.tolist(), strict=True):
             if self._mtu is not None and length > self._mtu:
                 dropped += 1

@@ -66,21 +66,19 @@ class Runs:
         return len(self.starts) - 1
 
 
-def runs_of(rows: Rows, tos: Integers, *, segment: bool) -> Runs:
+def runs_of(rows: Rows, tos: Integers | int, *, segment: bool) -> Runs:
     """Split a batch into messages: one per row, or with `segment` the longest runs that UDP_SEGMENT takes."""
-    marks = tos & DSCP_MASK
     count = len(rows)
+    alike = isinstance(tos, int)
+    marks = [tos & DSCP_MASK] * count if isinstance(tos, int) else (tos & DSCP_MASK).tolist()
     if not segment:
-        return Runs(list(range(count + 1)), marks.tolist())
-    lengths = rows.lengths
-    first = lengths.item(0)
-    most = max(1, min(MAX_SEGMENTS, MAX_BYTES // first))
-    body = max(1, count - 1)
-    same = rows.uniform >= body or np.count_nonzero(lengths[:body] == first) == body
-    if same and lengths.item(-1) <= first and np.count_nonzero(marks == marks[0]) == count:
+        return Runs(list(range(count + 1)), marks)
+    first = rows.lengths.item(0)
+    if alike and rows.even and rows.lengths.item(-1) <= first:
+        most = max(1, min(MAX_SEGMENTS, MAX_BYTES // first))
         starts = [*range(0, count, most), count]
-        return Runs(starts, [marks.item(0)] * (len(starts) - 1))
-    return _mixed_runs(lengths.tolist(), marks.tolist())
+        return Runs(starts, marks[: len(starts) - 1])
+    return _mixed_runs(rows.lengths.tolist(), marks)
 
 
 def _mixed_runs(lengths: list[int], marks: list[int]) -> Runs:

@@ -96,7 +96,7 @@ class RawEspTransport:
         uniform = len(lengths) if regular and lengths.count(lengths[0]) == len(lengths) else 0
         return Rows(self._arena, np.array(starts), np.array(lengths), _PITCH if regular else 0, uniform)
 
-    def send(self, rows: Rows, tos: Integers) -> SendOutcome:
+    def send(self, rows: Rows, tos: Integers | int) -> SendOutcome:
         """Send a batch, one packet per message."""
         runs = runs_of(rows, tos, segment=False)
         first = dropped = failures = 0

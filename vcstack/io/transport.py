@@ -34,7 +34,7 @@ class Transport(Protocol):
     def receive(self) -> Rows | None:
         """Take a batch of datagrams, valid until the next call; None when none waits."""
 
-    def send(self, rows: Rows, tos: Integers) -> SendOutcome:
+    def send(self, rows: Rows, tos: Integers | int) -> SendOutcome:
         """Send ESP packets; `tos` is that of the packet inside each."""
 
     def send_datagram(self, data: bytes, remote: IPv4Address, port: int) -> bool:

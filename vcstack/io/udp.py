@@ -124,7 +124,7 @@ class UdpTransport:
                 return size, _INT.unpack_from(data)[0]
         return size, size
 
-    def send(self, rows: Rows, tos: Integers) -> SendOutcome:
+    def send(self, rows: Rows, tos: Integers | int) -> SendOutcome:
         """Send a batch; runs of one size go as one message where the kernel cuts them."""
         runs = runs_of(rows, tos, segment=self._segment)
         first = failures = 0

@@ -27,6 +27,11 @@ Flags = NDArray[np.bool_]
 
 MAX_CACHED_VIEWS = 20_000
 """About 4 MiB; a stream needs four views per row, voice of one packet size likewise."""
+MAX_WINDOWS = 2_000
+ASCENDING: NDArray[np.uint16] = (np.arange(3 << 16) & 0xFFFF).astype(">u2")
+"""Slices of it are consecutive identifications."""
+CHECKSUMS: NDArray[np.uint16] = (65534 - np.arange(3 << 16) % 65535).astype(">u2")
+"""Slices of it are the checksums of headers whose sums ascend by one: that of sum s is at (s - 1) % 65535."""
 
 
 @cache
@@ -44,25 +49,28 @@ class Arena:
         self.data = memoryview(bytearray(size))
         """The bytes, for system calls and ciphers."""
         self.array: NDArray[np.uint8] = np.frombuffer(self.data, np.uint8)
-        self._windows: dict[int, NDArray[np.void]] = {}
+        self._windows: dict[tuple[int, int], NDArray[np.void]] = {}
         self._views: dict[tuple[int, int, int], list[memoryview]] = {}
         self._cached = 0
 
     def __len__(self) -> int:
         return len(self.data)
 
-    def window(self, size: int) -> NDArray[np.void]:
-        """The buffer as overlapping items of `size` bytes, one for each position that has room."""
-        found = self._windows.get(size)
+    def window(self, size: int, shift: int = 0) -> NDArray[np.void]:
+        """The buffer from `shift` on as overlapping items of `size` bytes, one for each position with room."""
+        key = (size, shift)
+        found = self._windows.get(key)
         if found is None:
-            count = len(self.data) - size + 1
-            found = np.ndarray((count,), item(size), buffer=self.array, strides=(1,))
-            self._windows[size] = found
+            if len(self._windows) > MAX_WINDOWS:
+                self._windows.clear()
+            count = len(self.data) - size - shift + 1
+            found = np.ndarray((count,), item(size), buffer=self.array, offset=shift, strides=(1,))
+            self._windows[key] = found
         return found
 
-    def gather(self, offsets: Integers, size: int) -> NDArray[np.uint8]:
-        """A copy of `size` bytes from each offset, as a matrix of one row each."""
-        return self.window(size)[offsets].view(np.uint8).reshape(len(offsets), size)
+    def gather(self, offsets: Integers, size: int, shift: int = 0) -> NDArray[np.uint8]:
+        """A copy of `size` bytes from `shift` behind each offset, as a matrix of one row each."""
+        return self.window(size, shift)[offsets].view(np.uint8).reshape(len(offsets), size)
 
     def matrix(self, dtype: Any, start: int, pitch: int, shape: tuple[int, ...]) -> NDArray[Any]:
         """Items of `dtype` that follow each other within rows which lie `pitch` bytes apart."""
@@ -102,6 +110,21 @@ class Rows:
 
     def __len__(self) -> int:
         return len(self.offsets)
+
+    @property
+    def even(self) -> bool:
+        """Whether the rows have one pitch and one length, but for the last, which may be shorter.
+
+        What the kernel's segmentation makes and UDP_GRO brings is even, and so is voice of one codec. What
+        is then the same for all rows is a number, not an array: half of the array operations of a batch.
+        """
+        return self.pitch > 0 and 0 < self.uniform >= len(self.offsets) - 1
+
+    def total(self) -> int:
+        """Sum of the lengths."""
+        if self.even:
+            return (len(self.offsets) - 1) * self.lengths.item(0) + self.lengths.item(-1)
+        return int(self.lengths.sum())
 
     def select(self, rows: Flags | Integers) -> Self:
         """The rows chosen by a mask or by indices; they count as irregular."""
