@@ -26,8 +26,9 @@ from vcstack.ikev2.constants import HEADER_LENGTH, IKE_SPI_LENGTH, NO_SPI
 from vcstack.ikev2.errors import InvalidMajorVersion, RemoteProtocolError
 from vcstack.ikev2.events import Event, IkeDown, IkeRekeyed, IkeUp
 from vcstack.ikev2.exchanges.ike_sa_init import IkeSaInit
+from vcstack.ikev2.facts import Timers
 from vcstack.ikev2.iana import ExchangeType
-from vcstack.ikev2.ike_sa import IkeSa, Timers
+from vcstack.ikev2.ike_sa import IkeSa
 from vcstack.ikev2.missing_child import replace_missing_child
 from vcstack.ikev2.path import IKE_PORT, Datagram, Path
 from vcstack.ikev2.states import ChildState, IkeState

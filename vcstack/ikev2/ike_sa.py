@@ -16,6 +16,7 @@ from vcstack.ikev2.config import UdpEncapsulation
 from vcstack.ikev2.errors import RemoteProtocolError
 from vcstack.ikev2.exchanges import create_child, ike_auth, informational
 from vcstack.ikev2.exchanges.exchange import Discarded, Exchange
+from vcstack.ikev2.facts import InitTranscript, Nat, PeerFacts, Timers
 from vcstack.ikev2.iana import ExchangeType, NotifyType
 from vcstack.ikev2.states import IkeInput, IkeState, advance_ike
 from vcstack.ikev2.window import Received, RequestWindow, ResponseWindow
@@ -27,68 +28,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from vcstack.ikev2.host import Host
-    from vcstack.ikev2.identity import Identity
     from vcstack.ikev2.path import Path
     from vcstack.ikev2.protection import Protection
     from vcstack.ikev2.wire.chain import Payload
     from vcstack.wire.deadline import Deadline
-
-
-@dataclass(slots=True)
-class PeerFacts:
-    """What the peer told about itself."""
-
-    identity: Identity | None = None
-    vendor_ids: tuple[str, ...] = ()
-    window: int = 1
-    auth_lifetime_s: int | None = None
-    supports_fragmentation: bool = False
-    is_first_contact: bool = False
-    """It says that it knows of no older IKE SA (RFC 7296 section 2.4, INITIAL_CONTACT)."""
-
-
-@dataclass(slots=True)
-class Nat:
-    """What NAT detection found (RFC 7296 section 2.23)."""
-
-    supported: bool = False
-    local: bool = False
-    """This end is behind a NAT."""
-    remote: bool = False
-
-    @property
-    def detected(self) -> bool:
-        """Whether ESP needs UDP encapsulation."""
-        return self.local or self.remote
-
-
-@dataclass(slots=True)
-class InitTranscript:
-    """What IKE_AUTH proves to have been said in IKE_SA_INIT (RFC 7296 section 2.15)."""
-
-    request: bytes = b""
-    response: bytes = b""
-    initiator_nonce: bytes = b""
-    responder_nonce: bytes = b""
-
-
-@dataclass(slots=True)
-class Timers:
-    """When this IKE SA does something on its own; None: never."""
-
-    created_at: float
-    heard_at: float
-    established_at: float | None = None
-    rekey_at: float | None = None
-    reauthenticate_at: float | None = None
-    """Before the time is over that the peer set with AUTH_LIFETIME (RFC 4478)."""
-    expires_at: float | None = None
-    cleanup_at: float | None = None
-    """For states that must not last: half-open, superseded, rekeyed, dead."""
-    child_retry_at: float | None = None
-    """When to ask for a child SA that is missing."""
-    rekey_failures: int = 0
-    child_failures: int = 0
 
 
 @dataclass(eq=False)
@@ -277,6 +220,9 @@ class IkeSa:
         messages = (self._seal(self.header(header.exchange, header.message_id, is_response=True), payloads),)
         self.responses.answer(header.message_id, data, messages)
         self.host.count(f"tx response {header.exchange}")
+        for payload in payloads:
+            if isinstance(payload, Notify) and payload.type.is_error:
+                self.host.count(f"tx error {payload.type}")
         self.host.transmit(messages, path)
 
     def heard(self, path: Path, now: float) -> None:
@@ -293,10 +239,14 @@ class IkeSa:
 
     def _open(self, header: Header, data: bytes) -> Message:
         if header.exchange == ExchangeType.IKE_SA_INIT:
-            return parse_message(data)
-        if self.protection is None:
+            message = parse_message(data)
+        elif self.protection is None:
             raise RemoteProtocolError("a protected message before there are keys")
-        return self.protection.open(data)
+        else:
+            message = self.protection.open(data)
+        if message.error is not None:
+            self.host.count(f"rx error {message.error.type}")
+        return message
 
     # -- time --------------------------------------------------------------------------------
 
