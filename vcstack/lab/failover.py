@@ -43,7 +43,7 @@ _RULES = (
 async def cut_and_restore(bench: Bench) -> None:
     """Measure failover and failback of the LAN's way to A's /25. Raises LabError when a tunnel stays down."""
     async with traffic.probes(bench) as probes:
-        with bench.display.doing("a steady flow before the cut"):
+        with bench.display.doing(f"a steady flow from the LAN to {DC_A.host.ip}"):
             start = time.monotonic()
             if not await probes.settle(_STEADY, DIRECT_HOPS, start, _CALM_S):
                 raise LabError(f"the flow from the LAN to {DC_A.host.ip} does not run through {DC_A.name}")
@@ -56,7 +56,7 @@ async def _cut(bench: Bench, probes: Probes) -> None:
     cut_at = _apply(cut_commands(bench.plan))
     bench.display.say(f"{DC_A.name} is cut off from the internet")
     limit_s = bench.plan.detection_s + _MARGIN_S
-    with bench.display.doing("failover"):
+    with bench.display.doing(f"the LAN's way to {DC_A.prefix} moves to {DC_B.name}"):
         settled = await probes.settle(_STEADY, DETOUR_HOPS, cut_at, limit_s)
     _measure(move, probes, cut_at, DETOUR_HOPS)
     bench.report.expect(settled, f"failover: {DC_A.prefix} not reached through {DC_B.name} in {limit_s:g} s")
@@ -76,7 +76,7 @@ async def _restore(bench: Bench, probes: Probes) -> None:
     restored_at = _apply(restore_commands(bench.plan))
     bench.display.say(f"{DC_A.name} is back on the internet")
     limit_s = bench.plan.detection_s + _RETURN_S
-    with bench.display.doing("failback"):
+    with bench.display.doing(f"{DC_A.name} comes up, and the LAN's way moves back"):
         up_after_s = await bringup.up(bench, restored_at, timeout_s=limit_s, first=False)
         move.tunnel_after_ms = _milliseconds(up_after_s)
         bench.display.say(f"{DC_A.name} up in every layer {move.tunnel_after_ms:.0f} ms after that")

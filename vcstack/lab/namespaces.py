@@ -70,7 +70,13 @@ def run(*command: str, text: str | None = None) -> str:
     """Run a command to its end and return what it printed. Raises LabError."""
     try:
         result = subprocess.run(  # noqa: S603 (no shell; commands of this package)
-            command, input=text, capture_output=True, text=True, start_new_session=True, check=False
+            command,
+            input=text,
+            capture_output=True,
+            text=True,
+            start_new_session=True,
+            env=environment(),
+            check=False,
         )
     except FileNotFoundError:
         raise LabError(f"{command[0]} is not installed") from None
@@ -101,7 +107,13 @@ def environment() -> dict[str, str]:
     """The environment of a child that imports this vcstack, wherever it was imported from."""
     root = str(Path(vcstack.__file__).resolve().parents[1])
     paths = [root, *filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))]
-    return {**os.environ, "PYTHONPATH": os.pathsep.join(dict.fromkeys(paths)), "LC_ALL": "C.UTF-8"}
+    python_path = os.pathsep.join(dict.fromkeys(paths))
+    return {**os.environ, "PYTHONPATH": python_path, "PATH": search_path(), "LC_ALL": "C.UTF-8"}
+
+
+def search_path() -> str:
+    """Where programs are looked for: also where Debian has root's, which `su` alone does not name."""
+    return os.pathsep.join([os.environ.get("PATH", os.defpath), "/usr/sbin", "/sbin"])
 
 
 def made_inside(namespace: str, make: Callable[[], T]) -> T:

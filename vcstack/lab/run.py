@@ -15,7 +15,7 @@ from vcstack.io.netlink import PROTOCOL
 from vcstack.lab import registry, scenario
 from vcstack.lab.bench import Bench
 from vcstack.lab.failover import cut_commands, restore_commands
-from vcstack.lab.namespaces import LabError, inside
+from vcstack.lab.namespaces import LabError, inside, search_path
 from vcstack.lab.plan import DC_A, Plan
 from vcstack.lab.registry import State
 from vcstack.lab.report import Report
@@ -73,7 +73,9 @@ def check_system(options: Options) -> None:
         raise LabError("there is no /dev/net/tun: load the kernel module tun, or give it to the container")
     wanted = _PROGRAMS | (_NAT_PROGRAMS if options.nat else {})
     missing = [
-        f"{program} (package {package})" for program, package in wanted.items() if not shutil.which(program)
+        f"{program} (package {package})"
+        for program, package in wanted.items()
+        if not shutil.which(program, path=search_path())
     ]
     if missing:
         raise LabError(f"not installed: {', '.join(missing)}")

@@ -47,7 +47,7 @@ async def hosts(bench: Bench) -> AsyncIterator[None]:
 
 async def ping_all(bench: Bench) -> None:
     """Ping tunnel to tunnel, and from the LAN to the host of each /25."""
-    with bench.display.doing("pings"):
+    with bench.display.doing("pings tunnel to tunnel and from the LAN"):
         for centre in DATA_CENTRES:
             tunnel = bench.report.tunnels[centre.name]
             tunnel.ping_ms = await ping(bench, "cpe", centre.tunnel.ip)
