@@ -157,6 +157,55 @@ def test_tfc_padding_and_long_padding_are_taken() -> None:
     assert receiver.open(padded) == packet()
 
 
+@settings(deadline=None)
+@given(st.binary(max_size=300), st.sampled_from([4, 16, 256]))
+def test_tfc_padding_of_any_content_is_cut_off_and_counted(padding: bytes, pad_to: int) -> None:
+    """RFC 4303 section 2.7: what follows the inner packet's total length; lifetimes by bytes include it."""
+    receiver, _ = inbound()
+    data = esp.seal(gcm(KEY + SALT), SPI, 1, bytes(8), packet() + padding, pad_to=pad_to)
+    assert receiver.open(data) == packet()
+    assert receiver.meter.octets == len(packet()) + len(padding)
+
+
+@settings(deadline=None)
+@given(st.binary(max_size=200))
+def test_dummy_packets_of_any_content_are_dropped_in_silence(noise: bytes) -> None:
+    """RFC 4303 section 2.6: authentic, so they use up number and lifetime, and prove life."""
+    receiver, events = inbound(lifetime=Lifetime(soft_packets=2))
+    dummy = sealed(7, noise, next_header=59)
+    assert [receiver.open(dummy), receiver.open(dummy)] == [None, None]
+    assert receiver.drops == {Drop.DUMMY: 1, Drop.REPLAYED: 1}
+    assert list(events) == [FirstUse(SPI)]
+    assert receiver.open(sealed(8, packet())) == packet()
+    assert list(events)[1:] == [Expired(SPI, True, Expiry(Phase.SOFT, Limit.PACKETS))]
+
+
+def test_dummy_packets_that_are_not_authentic_are_no_dummies() -> None:
+    receiver, events = inbound()
+    forged = bytearray(sealed(7, b"noise", next_header=59))
+    forged[-1] ^= 1
+    assert receiver.open(bytes(forged)) is None
+    assert (receiver.drops, list(events)) == ({Drop.AUTHENTICATION_FAILED: 1}, [])
+
+
+@pytest.mark.parametrize("octets", [1 << 32, (1 << 32) + 1, 4_608_000 * 1024, 10**13, (1 << 53) + 1])
+def test_lifetimes_by_bytes_have_no_32_bits(octets: int) -> None:
+    """The default of IOS is 4,608,000 KB; the last number is where floats would begin to round."""
+    limits = Lifetime(soft_bytes=octets - 1000, hard_bytes=octets)
+    (sender, sent), (receiver, received) = outbound(lifetime=limits), inbound(lifetime=limits)
+    soft, hard = Expiry(Phase.SOFT, Limit.BYTES), Expiry(Phase.HARD, Limit.BYTES)
+    for amount, expected in ((octets - 1001, []), (1, [soft]), (999, [soft]), (1, [soft, hard])):
+        sender.reserve(1, amount)
+        receiver.account(1, amount)
+        for events in (sent, received):
+            assert [event.expiry for event in events if isinstance(event, Expired)] == expected
+    assert sender.meter.octets == receiver.meter.octets == octets
+    with pytest.raises(HardExpired):
+        sender.reserve(1, 1)
+    assert receiver.open(sealed(1, packet())) is None
+    assert receiver.drops == {Drop.EXPIRED: 1}
+
+
 def test_a_forged_packet_does_not_move_the_window() -> None:
     receiver, events = inbound(replay_window=64)
     forged = bytearray(sealed(100_000, packet()))
