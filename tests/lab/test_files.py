@@ -50,6 +50,13 @@ def test_both_ends_of_a_tunnel_agree(tmp_path: Path) -> None:
     assert cpe.tunnels["dc-a"].ipsec.local_psk != cpe.tunnels["dc-b"].ipsec.local_psk
 
 
+@pytest.mark.parametrize("keepalive_s", [0.1, 1.0, 10.0])
+def test_lost_keepalives_are_noticed_before_bgp_notices(tmp_path: Path, keepalive_s: float) -> None:
+    plan = Plan(1, keepalive_s=keepalive_s)
+    tunnel = load(files.write(plan, tmp_path)["cpe"]).tunnels["dc-a"]
+    assert plan.detection_s < tunnel.bgp.hold_time_s
+
+
 def test_secrets_are_for_their_owner_alone_and_not_in_the_files(tmp_path: Path) -> None:
     files.write(Plan(1), tmp_path)
     secrets = [path for path in tmp_path.iterdir() if path.suffix in {".psk", ".bgp"}]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import secrets
 from typing import TYPE_CHECKING
@@ -13,7 +14,9 @@ if TYPE_CHECKING:
 
     from vcstack.lab.plan import DataCentre, Plan
 
-_HOLD_TIME_S = 9
+_MIN_HOLD_TIME_S = 9
+_AFTER_KEEPALIVES_S = 5
+"""BGP's own timers come later than lost keepalives, so that it is these that the lab measures."""
 
 _HEADEND = """\
 role = "headend"
@@ -79,8 +82,12 @@ def _fill(template: str, plan: Plan, folder: Path, here: DataCentre) -> str:
         keepalive=(
             f"keepalive_interval_s = {plan.keepalive_s:g}, keepalive_retries = {plan.keepalive_retries}"
         ),
-        bgp=f'password = {{ file = "{_password(here)}" }}, hold_time_s = {_HOLD_TIME_S}',
+        bgp=f'password = {{ file = "{_password(here)}" }}, hold_time_s = {_hold_time_s(plan)}',
     )
+
+
+def _hold_time_s(plan: Plan) -> int:
+    return max(_MIN_HOLD_TIME_S, math.ceil(plan.detection_s + _AFTER_KEEPALIVES_S))
 
 
 def _psk(here: DataCentre) -> str:
