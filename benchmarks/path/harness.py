@@ -1,7 +1,7 @@
 """The data path from memory to memory: no socket, no TUN, no second process.
 
-Every figure is a ratio to one bare `AESGCM.encrypt_into` of the same size, timed in turns with it: the machine's
-mood then falls on both alike.
+Every figure is a ratio to one bare `AESGCM.encrypt_into` of the same size, timed in turns with it: the
+machine's mood then falls on both alike.
 """
 
 import gc
@@ -106,7 +106,7 @@ class Path:
         if self._sad.inbound(SPI) is None:
             self._sad.install_inbound(self._back, 0.0)
         start = time.perf_counter()
-        self._inbound.receive(rows, udp=True)
+        self._inbound.receive(rows, 0.0, udp=True)
         return time.perf_counter() - start
 
     def _read(self, view: memoryview) -> int:
@@ -160,11 +160,9 @@ class Figure:
 def measure(name: str, packets: list[bytes], inner: int, count: int, rounds: int = 300) -> Figure:
     """Seal and open the same packets in turns with the bare cipher."""
     path, cipher = Path(), bare(inner, count)
-    times: list[tuple[float, float, float]] = []
     gc.disable()
     try:
-        for _round in range(rounds):
-            times.append((cipher(), path.seal(packets), path.open()))
+        times = [(cipher(), path.seal(packets), path.open()) for _round in range(rounds)]
     finally:
         gc.enable()
     bare_us, seal_us, open_us = (median(column) * 1e6 / count for column in zip(*times, strict=True))

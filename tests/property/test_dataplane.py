@@ -1,6 +1,5 @@
 """The batched data path and the scalar one agree byte for byte."""
 
-from ipaddress import IPv4Address
 from typing import Any
 
 from hypothesis import given, settings

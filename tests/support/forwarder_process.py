@@ -1,8 +1,8 @@
 """A worker with the least of a control process around it, for one end of a tunnel in a namespace.
 
-Run as `python -m tests.support.forwarder_process SETTINGS`, where SETTINGS is a JSON object. It opens the TUN,
-starts the worker, installs the SAs, prints "ready", and waits for SIGTERM; then it prints the counters and the
-reports it saw as one JSON object on a line and leaves.
+Run as `python -m tests.support.forwarder_process SETTINGS`, where SETTINGS is a JSON object. It opens the
+TUN, starts the worker, installs the SAs, prints "ready", and waits for SIGTERM; then it prints the counters
+and the reports it saw as one JSON object on a line and leaves.
 """
 
 import json
@@ -47,23 +47,20 @@ def main() -> None:
         channel.InstallInbound(sa_parameters(spi_in, key_in, local, remote)),
         channel.InstallOutbound(sa_parameters(spi_out, key_out, local, remote)),
     )
-    print("ready", flush=True)
+    sys.stdout.write("ready\n")
+    sys.stdout.flush()
     signal.sigwait({signal.SIGTERM})
     reports = [type(report).__name__ for report in control.receive()]
     control.send(channel.Stop())
     status = worker.wait(5)
     usage = os.times()
-    print(
-        json.dumps(
-            {
-                "counters": counters.snapshot(),
-                "reports": reports,
-                "status": status,
-                "cpu_s": usage.children_user + usage.children_system,
-            }
-        ),
-        flush=True,
-    )
+    result = {
+        "counters": counters.snapshot(),
+        "reports": reports,
+        "status": status,
+        "cpu_s": usage.children_user + usage.children_system,
+    }
+    sys.stdout.write(json.dumps(result) + "\n")
 
 
 if __name__ == "__main__":

@@ -18,7 +18,9 @@ _IPV6 = 0x86DD
 def finished(packet: bytes, header: VnetHeader) -> list[bytes]:
     """Packets as they would stand on a wire: checksums complete, super-packets cut."""
     if header.gso_type == GSO_NONE:
-        return [complete(packet, header.csum_start, header.csum_offset) if header.flags & NEEDS_CSUM else packet]
+        return [
+            complete(packet, header.csum_start, header.csum_offset) if header.flags & NEEDS_CSUM else packet
+        ]
     return segments(packet, header)
 
 
@@ -45,7 +47,9 @@ def segments(packet: bytes, header: VnetHeader) -> list[bytes]:
     ]
 
 
-def _segment(head: bytes, start: int, chunk: bytes, index: int, position: int, count: int, *, tcp: bool) -> bytes:
+def _segment(
+    head: bytes, start: int, chunk: bytes, index: int, position: int, count: int, *, tcp: bool
+) -> bytes:
     ip, transport = bytearray(head[:start]), bytearray(head[start:])
     length = len(transport) + len(chunk)
     if tcp:
@@ -135,7 +139,9 @@ def sealed(payloads: list[bytes], key: bytes, spi: int, *, first: int = 1, esn: 
     ]
 
 
-def super_packet(head: bytes, payload: bytes, size: int, start: int, *, tcp: bool) -> tuple[bytes, VnetHeader]:
+def super_packet(
+    head: bytes, payload: bytes, size: int, start: int, *, tcp: bool
+) -> tuple[bytes, VnetHeader]:
     """A super-packet as the kernel hands it over, with an open checksum."""
     packet = bytearray(head + payload)
     if packet[0] >> 4 == 4:

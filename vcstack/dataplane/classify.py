@@ -19,7 +19,7 @@ _LEAST_ESP = 8
 
 @dataclass(slots=True)
 class Classified:
-    """ESP packets in runs of one SPI, in the order of arrival; IKE messages without marker; the rest as counts."""
+    """ESP packets in runs of one SPI, in order of arrival; IKE messages without marker; the rest counted."""
 
     esp: list[tuple[int, Rows]] = field(default_factory=list)
     ike: list[bytes] = field(default_factory=list)

@@ -41,6 +41,8 @@ class Counter(IntEnum):
     INBOUND_AUTHENTICATED = auto()
     INBOUND_KEEPALIVES = auto()
     INBOUND_REFLECTED = auto()
+    INBOUND_FRAGMENTS = auto()
+    INBOUND_REASSEMBLED = auto()
     INBOUND_PACKETS = auto()
     INBOUND_BYTES = auto()
     INBOUND_SUPER_PACKETS = auto()

@@ -7,9 +7,9 @@
     clamp     MSS of SYN segments                                                 mss
     coalesce  neighbouring segments of one flow -> one write                      coalesce
 
-A row that looks exactly like what a plain peer sends goes through arrays alone. Every other authenticated row is
-taken by the scalar modules, which know each reason for refusing, and put back in its place: the order stays.
-No row raises, and none is logged.
+A row that looks exactly like what a plain peer sends goes through arrays alone. Every other authenticated
+row is taken by the scalar modules, which know each reason for refusing, and put back in its place: the order
+stays. No row raises, and none is logged.
 """
 
 from collections.abc import Callable
@@ -21,20 +21,25 @@ from vcstack.dataplane import mss
 from vcstack.dataplane.classify import Classified, classify
 from vcstack.dataplane.coalesce import HEAD, Write, alone, coalesce
 from vcstack.dataplane.counters import Counter, Counters
-from vcstack.esp.batch import Opener
+from vcstack.dataplane.vnet import LENGTH
+from vcstack.esp.batch import Opened, Opener
 from vcstack.esp.packet import Drop, PacketError, trim_tfc, unpad
 from vcstack.esp.sa import InboundSa
 from vcstack.esp.sad import Sad
 from vcstack.gre.batch import Decapsulator, ipv6_inner
 from vcstack.gre.packet import Decapsulated, Protocol, Reject
+from vcstack.gre.reassembly import Reassembler
 from vcstack.gre.reflector import Reflector
 from vcstack.gre.tunnel import Tunnel
-from vcstack.wire.batch import Flags, Rows
+from vcstack.wire.batch import Arena, Flags, Rows
 from vcstack.wire.ipv4 import IpProtocol
 
 MAX_ROWS = 128
 _NOTHING = b""
-# Members of an enumeration cost 0.3 us to look up and an operation of flags 1 us: plain integers on this path.
+_FRAGMENT = 0x3FFF
+"""More Fragments, and the offset."""
+# Members of an enumeration cost 0.3 us to look up and an operation of flags 1 us: plain integers on this
+# path.
 _TCP = int(IpProtocol.TCP)
 _BATCHES = int(Counter.INBOUND_BATCHES)
 _DATAGRAMS = int(Counter.INBOUND_DATAGRAMS)
@@ -81,12 +86,15 @@ class Inbound:
         self._counters = counters
         self._mss = mss
         self._deliver = deliver
+        self._reassembler = Reassembler()
+        self._now = 0.0
         self._opener = Opener(MAX_ROWS)
         self._decapsulator = Decapsulator(tunnel.config)
         self._expected = tunnel.config.expected_words()
 
-    def receive(self, rows: Rows, *, udp: bool) -> Received:
+    def receive(self, rows: Rows, now: float, *, udp: bool) -> Received:
         """Process at most `MAX_ROWS` datagrams, delivering before it returns."""
+        self._now = now
         found = classify(rows, udp=udp)
         self._count(rows, found)
         received = Received(ike=found.ike)
@@ -122,34 +130,32 @@ class Inbound:
         if not sa.selectors.permit(*self._expected):
             plain, all_plain = np.zeros(len(rows), np.bool_), False
         overhead = self._decapsulator.overhead
+        inner = Rows(rows.arena, rows.offsets + overhead, rows.lengths - overhead, rows.pitch, rows.uniform)
         if all_plain and opened.all_regular:
-            inner = Rows(
-                rows.arena, rows.offsets + overhead, rows.lengths - overhead, rows.pitch, rows.uniform
-            )
-        else:
-            inner = self._inspect(sa, rows, opened.regular, plain, received)
-        if len(inner):
             self._pass_on(inner)
+        else:
+            self._inspect(sa, opened, inner, plain & opened.regular, received)
 
-    def _inspect(self, sa: InboundSa, rows: Rows, regular: Flags, plain: Flags, received: Received) -> Rows:
-        """Take rows that are not plain one by one; returns the inner packets of all rows that are delivered."""
-        overhead = self._decapsulator.overhead
-        plain = plain & regular
-        offsets, lengths = rows.offsets + overhead, rows.lengths - overhead
-        keep = plain.copy()
-        data = rows.arena.data
-        for index in np.flatnonzero(~plain).tolist():
-            at = rows.offsets.item(index)
-            payload = bytes(data[at : at + rows.lengths.item(index)])
-            inner = self._inner_of(sa, payload, received, trailer=not regular[index])
-            if inner:
-                # What is inside is shorter than the payload by a delivery header at least.
-                data[offsets.item(index) : offsets.item(index) + len(inner)] = inner
-                lengths[index] = len(inner)
+    def _inspect(self, sa: InboundSa, opened: Opened, inner: Rows, plain: Flags, received: Received) -> None:
+        """Take rows that are not plain one by one, put back what is in them, and pass on all that is left."""
+        keep, data, start = plain.copy(), inner.arena.data, 0
+        for index in (~plain).nonzero()[0].tolist():
+            at = opened.rows.offsets.item(index)
+            payload = bytes(data[at : at + opened.rows.lengths.item(index)])
+            packet = self._inner_of(sa, payload, received, trailer=not opened.regular[index])
+            if len(packet) > inner.lengths.item(index):
+                # Reassembled, and larger than its row: it goes alone, behind the rows before it.
+                self._pass_on(inner.select(start + keep[start:index].nonzero()[0]))
+                self._pass_on(_alone(packet))
+                start = index + 1
+            elif packet:
+                at = inner.offsets.item(index)
+                data[at : at + len(packet)] = packet
+                inner.lengths[index] = len(packet)
                 keep[index] = True
+        self._pass_on(inner.select(start + keep[start:].nonzero()[0]))
         self._counters.set_drops("ESP", self._sad.drops)
         self._counters.set_drops("GRE", self._tunnel.rejects)
-        return Rows(rows.arena, offsets[keep], lengths[keep])
 
     def _inner_of(self, sa: InboundSa, payload: bytes, received: Received, *, trailer: bool) -> bytes:
         try:
@@ -157,6 +163,13 @@ class Inbound:
         except PacketError as error:
             sa.drop(error.reason)
             return _NOTHING
+        if int.from_bytes(packet[6:8]) & _FRAGMENT:
+            self._counters.add(Counter.INBOUND_FRAGMENTS)
+            whole = self._reassembler.receive(packet, self._now)
+            if whole is None:
+                return _NOTHING
+            self._counters.add(Counter.INBOUND_REASSEMBLED)
+            packet = whole
         inner = ipv6_inner(packet, self._tunnel.config)
         if inner is not None:
             return inner
@@ -175,6 +188,8 @@ class Inbound:
         return outcome.payload
 
     def _pass_on(self, inner: Rows) -> None:
+        if not len(inner):
+            return
         heads = inner.arena.gather(inner.offsets, HEAD)
         # A batch without TCP, voice for example, has nothing to clamp or to coalesce.
         versions, protocols = heads[:, 0].tobytes(), heads[:, 9].tobytes()
@@ -203,6 +218,12 @@ class Inbound:
             at = inner.offsets.item(index)
             if mss.clamp(inner.arena.data[at : at + inner.lengths.item(index)], self._mss):
                 self._counters.add(Counter.INBOUND_MSS_CLAMPED)
+
+
+def _alone(packet: bytes) -> Rows:
+    arena = Arena(LENGTH + len(packet) + HEAD)
+    arena.data[LENGTH : LENGTH + len(packet)] = packet
+    return Rows(arena, np.array([LENGTH]), np.array([len(packet)]))
 
 
 def _admitted(sa: InboundSa, payload: bytes, *, trailer: bool) -> bytes:

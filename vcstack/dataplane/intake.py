@@ -4,8 +4,8 @@
                                  | vnet 10      |^ front               |
           <------------------------------- pitch ------------------------------------------->
 
-A read starts at the vnet header, whose ten bytes are overwritten by the GRE header later, so a packet is never
-copied. A super-packet of 64 KiB runs on over the rows behind, which are still free at that moment.
+A read starts at the vnet header, whose ten bytes are overwritten by the GRE header later, so a packet is
+never copied. A super-packet of 64 KiB runs on over the rows behind, which are still free at that moment.
 """
 
 from collections.abc import Callable
@@ -43,8 +43,8 @@ class Intake:
     def read(self, read: Read, limit: int = CAPACITY) -> tuple[Rows, int]:
         """Read packets until none waits, a large one comes, or `limit` is reached.
 
-        Returns the ordinary packets, and the size of the large one that lies in the row behind them, vnet header
-        left out (0: none came). A large one is a super-packet or longer than a row.
+        Returns the ordinary packets, and the size of the large one that lies in the row behind them, vnet
+        header left out (0: none came). A large one is a super-packet or longer than a row.
         """
         views, types, data = self._views, self._types, self.arena.data
         lengths: list[int] = []

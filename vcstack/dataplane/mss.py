@@ -1,7 +1,8 @@
 """MSS clamping: the MSS option of SYN and SYN-ACK segments is lowered, never raised (RFC 9293 section 3.7.1).
 
 Cisco's `ip tcp adjust-mss`. Every option is read, since MSS need not be the first; the checksum is updated
-from the two values (RFC 1624). Segments with a MD5 or TCP-AO signature would no longer verify and are left alone.
+from the two values (RFC 1624). Segments with a MD5 or TCP-AO signature would no longer verify and are left
+alone.
 """
 
 from vcstack.wire.checksum import checksum_update

@@ -35,7 +35,10 @@ from vcstack.wire.batch import Arena, Flags, Integers, Rows
 from vcstack.wire.ipv4 import IpProtocol
 
 Emit = Callable[[Rows, Integers | int], None]
-"""Takes ESP packets and the TOS of the inner packets, one number where it is the same for all; the rows are overwritten after it returns."""
+"""Takes ESP packets and the TOS of the inner packets, one number where it is the same for all.
+
+The rows are overwritten after it returns.
+"""
 Reply = Callable[[bytes], None]
 """Takes an IP packet for the host behind the TUN."""
 
@@ -43,7 +46,8 @@ _HEAD = 40
 _SPARE_ROWS = 64
 _PLAIN = 0x45
 _IPV6_HEADER = 40
-# Members of an enumeration cost 0.3 us to look up and an operation of flags 1 us: plain integers on this path.
+# Members of an enumeration cost 0.3 us to look up and an operation of flags 1 us: plain integers on this
+# path.
 _TCP, _IPV4 = int(IpProtocol.TCP), int(Protocol.IPV4)
 _BATCHES = int(Counter.OUTBOUND_BATCHES)
 _PACKETS = int(Counter.OUTBOUND_PACKETS)
@@ -56,7 +60,7 @@ _MALFORMED = int(Counter.OUTBOUND_DROP_MALFORMED)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OutboundConfig:
-    """`mtu` is the largest inner packet in bytes, `mss` 0 for no clamping, `router` the sender of ICMP errors."""
+    """`mtu`: the largest inner packet in bytes; `mss`: 0 for no clamping; `router` sends ICMP errors."""
 
     tunnel: TunnelConfig
     mtu: int
@@ -98,6 +102,7 @@ class Outbound:
 
     def seal_packets(self, packets: list[bytes]) -> bool:
         """Seal whole IPv4 packets as they are, keepalives for example; False when they were dropped."""
+        packets = [packet for packet in packets if len(packet) <= self._intake.room]
         if self._sad.current is None or not packets or not self._may_send(len(packets)):
             return False
         rows = self._spread(packets, PAYLOAD_OFFSET)
@@ -262,7 +267,12 @@ class Outbound:
             if fits:
                 self._wrap(rows, headers.tos, headers.dont_fragment, protocol)
                 continue
-            for at, length in zip(rows.offsets.tolist(), rows.lengths.tolist(), strict=True):
+            spans = list(zip(rows.offsets.tolist(), rows.lengths.tolist(), strict=True))
+            if headers.dont_fragment:
+                # One answer tells the sender as much as one for every segment would.
+                self._counters.add(Counter.OUTBOUND_DROP_TOO_BIG, len(spans) - 1)
+                del spans[1:]
+            for at, length in spans:
                 self._oversize(rows.arena.data[at : at + length])
 
     def _long(self, index: int, length: int) -> None:

@@ -6,7 +6,8 @@
 
 The pitch is the size of a full ESP packet, so that the sealed rows lie end to end as UDP_SEGMENT wants them.
 Headers are copied by one broadcast; total length, identification, sequence number and both checksums are
-columns, written for all rows at once. A layout (columns, offsets, views) depends on the sizes alone and is kept.
+columns, written for all rows at once. A layout (columns, offsets, views) depends on the sizes alone and is
+kept.
 """
 
 from collections.abc import Iterator
@@ -18,7 +19,7 @@ from numpy.typing import NDArray
 
 from vcstack.dataplane.vnet import GSO_ECN, GSO_TCPV4, GSO_TCPV6, GSO_UDP_L4, NEEDS_CSUM, VnetHeader
 from vcstack.esp.layout import esp_size
-from vcstack.wire.batch import ASCENDING, CHECKSUMS, Arena, Integers, Rows, complement
+from vcstack.wire.batch import ASCENDING, CHECKSUMS, Arena, Integers, Rows
 from vcstack.wire.ipv4 import IpProtocol
 from vcstack.wire.tcp import TcpFlags
 
@@ -30,7 +31,8 @@ _ROW_ROOM = 160
 _IPV4_HEADER, _IPV6_HEADER, _TCP_HEADER, _UDP_HEADER = 20, 40, 20, 8
 _FULL = 65535
 _SEQUENCES = 1 << 32
-# Members of an enumeration cost 0.3 us to look up and an operation of flags 1 us: plain integers on this path.
+# Members of an enumeration cost 0.3 us to look up and an operation of flags 1 us: plain integers on this
+# path.
 _CWR = int(TcpFlags.CWR)
 _ALL_BUT_CWR = 0xFF ^ _CWR
 _NEITHER_CWR_NOR_LAST = _ALL_BUT_CWR & ~int(TcpFlags.FIN | TcpFlags.PSH)
@@ -108,7 +110,7 @@ class _Layout:
 
 
 class Segmenter:
-    """Cuts super-packets; `overhead` is what GRE puts in front, `front` the whole room before an inner packet."""
+    """Cuts super-packets; `overhead` is what GRE puts in front, `front` all room before an inner packet."""
 
     def __init__(self, overhead: int, front: int) -> None:
         self.arena = Arena(_LARGEST + MAX_ROWS * _ROW_ROOM)
@@ -142,7 +144,7 @@ class Segmenter:
         sums = np.add.reduce(layout.words[:count], axis=1, dtype=np.uint32)
         if size % 2:
             sums += layout.last_byte[:count]
-        _write_headers(layout, headers, sums, first, count, rest if final else size)
+        _write_headers(layout, headers, sums, first, count, rest)
         lengths = np.empty(count, np.int64)
         lengths.fill(headers.length + size)
         lengths[-1] = headers.length + rest
@@ -183,84 +185,102 @@ class Segmenter:
 
 
 def _write_headers(
-    layout: _Layout, headers: Headers, sums: Integers, first: int, count: int, rest: int
+    layout: _Layout, headers: Headers, sums: NDArray[np.uint32], first: int, count: int, rest: int
 ) -> None:
-    """Write the headers of `count` rows whose payload adds up to `sums`; the last one has `rest` bytes of it."""
-    final = first + count == headers.segments
-    whole, last = _row_header(headers, headers.size, last=False), _row_header(headers, rest, last=final)
+    """Write the headers of `count` rows whose payloads add up to `sums`; the last has `rest` bytes."""
+    whole, transport = _middle_header(headers), headers.transport
     layout.header[:count] = np.frombuffer(whole, np.uint8)
     # The payload was added as little-endian words: 256 times that, modulo 65535, is the big-endian sum.
-    totals = (sums % _FULL << 8).astype(np.int64)
-    fixed = _transport_sum(headers, whole, headers.size)
-    totals += fixed
-    if last != whole:
-        layout.header[count - 1] = np.frombuffer(last, np.uint8)
-        totals[-1] += _transport_sum(headers, last, rest) - fixed
-    if headers.tcp:
-        sequence = int.from_bytes(headers.data[headers.transport + 4 : headers.transport + 8])
-        sequences = layout.positions[:count] + (sequence + first * headers.size)
-        if sequences.item(-1) >= _SEQUENCES:
-            sequences &= _SEQUENCES - 1
-        layout.sequence[:count] = sequences
-        totals += sequences
-        if first == 0 and headers.segments > 1 and headers.data[headers.transport + 13] & _CWR:
-            # RFC 3168 section 6.1.2: only the first packet says that the window was reduced.
-            layout.header[0, headers.transport + 13] |= _CWR
-            totals[0] += _CWR
-    checksums = complement(totals)
+    sums %= _FULL
+    sums <<= 8
+    totals = _write_sequences(layout, headers, first, count) if headers.tcp else np.zeros(count, np.int64)
+    totals += sums
+    totals += _transport_sum(headers, whole) - 1
+    if headers.tcp and first == 0 and headers.segments > 1 and headers.data[transport + 13] & _CWR:
+        # RFC 3168 section 6.1.2: only the first packet says that the window was reduced.
+        layout.header[0, transport + 13] |= _CWR
+        totals[0] += _CWR
+    if first + count == headers.segments:
+        totals[-1] += _finish_last(layout.header[count - 1], headers, whole, rest)
+    totals %= _FULL  # as `wire.batch.complement` does, in place
+    np.subtract(65534, totals, out=totals)
     if not headers.tcp:
-        checksums[checksums == 0] = _FULL  # RFC 768: zero would mean "no checksum"
-    layout.checksum[:count] = checksums
+        totals[totals == 0] = _FULL  # RFC 768: zero would mean "no checksum"
+    layout.checksum[:count] = totals
     if headers.version == 4:
-        _write_ip_headers(layout, headers, whole, last, first, count)
+        _write_ip_headers(layout, headers, _sum(whole[:transport]), first, count, headers.size - rest)
+
+
+def _write_sequences(layout: _Layout, headers: Headers, first: int, count: int) -> Integers:
+    """Write the TCP sequence numbers; returns them."""
+    sequence = int.from_bytes(headers.data[headers.transport + 4 : headers.transport + 8])
+    sequences = layout.positions[:count] + (sequence + first * headers.size)
+    if sequences.item(-1) >= _SEQUENCES:
+        sequences &= _SEQUENCES - 1
+    layout.sequence[:count] = sequences
+    return sequences
+
+
+def _finish_last(row: NDArray[np.uint8], headers: Headers, whole: bytes, rest: int) -> int:
+    """Give the last row its length and its flags; returns what that adds to the sum for its checksum."""
+    transport, short = headers.transport, headers.size - rest
+    length = headers.length + rest
+    at, value = (2, length) if headers.version == 4 else (4, length - _IPV6_HEADER)
+    row[at], row[at + 1] = value >> 8, value & 0xFF
+    if not headers.tcp:
+        length -= transport
+        row[transport + 4], row[transport + 5] = length >> 8, length & 0xFF
+        return -2 * short  # in the UDP header and in the pseudo-header
+    flags = headers.data[transport + 13]
+    if headers.segments > 1:
+        flags &= _ALL_BUT_CWR
+    row[transport + 13] = flags
+    return flags - whole[transport + 13] - short
 
 
 def _write_ip_headers(
-    layout: _Layout, headers: Headers, whole: bytes, last: bytes, first: int, count: int
+    layout: _Layout, headers: Headers, fixed: int, first: int, count: int, short: int
 ) -> None:
     """Identifications ascend by one, and so do the sums of the headers: both columns are slices of tables."""
     identification = int.from_bytes(headers.data[4:6]) + first & _FULL
     layout.identification[:count] = ASCENDING[identification : identification + count]
-    fixed = _sum(whole[: headers.transport])
     before = min(count, _FULL + 1 - identification)  # the others have come round to 0
     at = (fixed + identification - 1) % _FULL
     layout.ip_checksum[:before] = CHECKSUMS[at : at + before]
     if before < count:
         at = (fixed - 1) % _FULL
         layout.ip_checksum[before:count] = CHECKSUMS[at : at + count - before]
-    if last != whole:
-        at = _sum(last[: headers.transport]) + (identification + count - 1 & _FULL) - 1
+    if short:
+        at = fixed - short + (identification + count - 1 & _FULL) - 1
         layout.ip_checksum[count - 1] = 65534 - at % _FULL
 
 
-def _row_header(headers: Headers, payload: int, *, last: bool) -> bytes:
-    """Headers of a row with `payload` bytes; fields that differ in every row and checksums are zero."""
+def _middle_header(headers: Headers) -> bytes:
+    """Headers of a full segment between others; checksums and fields that differ in every row are zero."""
     data, transport = bytearray(headers.data), headers.transport
-    length = headers.length + payload
+    length = headers.length + headers.size
     if headers.version == 4:
-        data[2:4] = length.to_bytes(2)
-        data[4:6] = data[10:12] = bytes(2)
+        data[2:6] = (length << 16).to_bytes(4)
+        data[10:12] = b"\0\0"
     else:
         data[4:6] = (length - _IPV6_HEADER).to_bytes(2)
     if headers.tcp:
-        data[transport + 4 : transport + 8] = bytes(4)
-        data[transport + 16 : transport + 18] = bytes(2)
-        if headers.segments > 1:
-            data[transport + 13] &= _ALL_BUT_CWR if last else _NEITHER_CWR_NOR_LAST
+        data[transport + 4 : transport + 8] = b"\0\0\0\0"
+        data[transport + 13] &= _NEITHER_CWR_NOR_LAST
+        data[transport + 16 : transport + 18] = b"\0\0"
     else:
-        data[transport + 4 : transport + 6] = (length - transport).to_bytes(2)
-        data[transport + 6 : transport + 8] = bytes(2)
+        data[transport + 4 : transport + 8] = (length - transport << 16).to_bytes(4)
     return bytes(data)
 
 
-def _transport_sum(headers: Headers, row: bytes, payload: int) -> int:
-    """Sum of pseudo-header and transport header of a row, but for its varying fields."""
-    addresses = slice(12, 20) if headers.version == 4 else slice(8, 40)
+def _transport_sum(headers: Headers, whole: bytes) -> int:
+    """Sum of pseudo-header and transport header of a full segment, but for what differs in every row."""
+    addresses = whole[12:20] if headers.version == 4 else whole[8:40]
+    length = headers.length - headers.transport + headers.size
     protocol = _TCP if headers.tcp else _UDP
-    length = headers.length - headers.transport + payload
-    return _sum(row[addresses]) + protocol + length + _sum(row[headers.transport :])
+    return _sum(addresses) + protocol + length + _sum(whole[headers.transport :])
 
 
 def _sum(data: bytes) -> int:
-    """A number that is the sum of the big-endian 16-bit words modulo 65535, and 0 only when they are all zero."""
-    return int.from_bytes(data) % _FULL or (_FULL if any(data) else 0)
+    """A number that equals the sum of the big-endian 16-bit words modulo 65535."""
+    return int.from_bytes(data) % _FULL

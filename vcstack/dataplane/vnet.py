@@ -1,9 +1,9 @@
-"""The header in front of every packet of a TUN with offloads (struct virtio_net_hdr, virtio 1.2 section 5.1.6).
+"""The header before every packet of a TUN with offloads (struct virtio_net_hdr, virtio 1.2 section 5.1.6).
 
     flags u8 | gso_type u8 | hdr_len u16 | gso_size u16 | csum_start u16 | csum_offset u16     host byte order
 
-The kernel leaves checksums unfinished (NEEDS_CSUM: the field holds the sum of the pseudo-header, the rest is to be
-added from csum_start to the end) and hands over bursts of one flow as one packet (gso_type, gso_size).
+The kernel leaves checksums unfinished (NEEDS_CSUM: the field holds the sum of the pseudo-header, the rest is
+to be added from csum_start to the end) and hands over bursts of one flow as one packet (gso_type, gso_size).
 """
 
 import struct
@@ -55,8 +55,8 @@ class VnetHeader:
 def finish_checksums(arena: Arena, offsets: Integers, lengths: Integers, headers: NDArray[np.void]) -> int:
     """Finish the checksums of the packets that ask for it; returns how many asks made no sense.
 
-    `offsets` and `lengths` are those of the packets, `headers` their vnet headers. Rows with the same length and
-    checksum position are done at once; in a batch of voice that is all of them.
+    `offsets` and `lengths` are those of the packets, `headers` their vnet headers. Rows with the same length
+    and checksum position are done at once; in a batch of voice that is all of them.
     """
     raw = headers.tobytes()
     if lengths.item(0) == lengths.item(-1) and raw == raw[:LENGTH] * len(headers):

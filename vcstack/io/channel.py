@@ -49,7 +49,9 @@ class ForwarderConfig(msgspec.Struct, frozen=True, kw_only=True):
     path_mtu_discovery: bool = True
     """Copy the inner DF bit to the GRE delivery header, and set DF on what carries ESP."""
     icmp_source: IPv4Address | None = None
-    """Sender of ICMP errors towards the LAN, the interface's address; default: the GRE address."""
+    """The tunnel interface's address, which sends ICMP errors to the LAN; default: the GRE address."""
+    interface_remote: IPv4Address | None = None
+    """The peer's address on the tunnel; with ours it tells keepalives that carry interface addresses."""
     copy_dscp: bool = True
     """Show the inner DSCP on the packets that carry ESP."""
     udp_segment: bool = True

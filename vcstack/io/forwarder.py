@@ -5,8 +5,8 @@
     control's commands   -> SAs, path, configuration
     time                 -> keepalives, lifetimes, retired SAs, NAT keepalive
 
-It owns no loop and reads no clock, so that it runs in the worker process and inline in tests alike. Control may
-be slow or busy: nothing here waits for it.
+It owns no loop and reads no clock, so that it runs in the worker process and inline in tests alike. Control
+may be slow or busy: nothing here waits for it.
 """
 
 from collections.abc import Callable
@@ -63,7 +63,7 @@ TransportFactory = Callable[[SetPath, ForwarderConfig], Transport]
 
 
 class Forwarder:
-    """Forwards for one tunnel. Call `handle_timeout` at `next_timeout`, and send `reports_to_send` after each call."""
+    """Forwards for one tunnel. Take `reports_to_send` after each call, `handle_timeout` at `next_timeout`."""
 
     def __init__(
         self,
@@ -152,7 +152,7 @@ class Forwarder:
             if rows is None or transport is None:
                 self._after(now)
                 return False
-            self._act_on(self._inbound.receive(rows, udp=transport.udp), now)
+            self._act_on(self._inbound.receive(rows, now, udp=transport.udp), now)
         self._after(now)
         return True
 
@@ -187,6 +187,8 @@ class Forwarder:
             key=config.gre_key,
             copy_df=config.path_mtu_discovery,
             copy_dscp=config.copy_dscp,
+            interface_local=config.icmp_source,
+            interface_remote=config.interface_remote,
         )
         keepalive = KeepaliveConfig(
             enabled=config.keepalive, interval_s=config.keepalive_interval_s, retries=config.keepalive_retries
@@ -300,12 +302,12 @@ class Forwarder:
                 self._counters.add(Counter.INBOUND_REFLECTED)
 
     def _slow_esp(self, data: bytes, source: IPv4Address, port: int, now: float) -> None:
-        """Open ESP that came from elsewhere; the peer has moved if it is genuine and newer than all before."""
+        """Open ESP from elsewhere; the peer has moved if it is genuine and newer than all before."""
         sa = self._sad.inbound(int.from_bytes(data[:4]))
         newest = sa.window.top if sa is not None else 0
         self._slow_path.data[: len(data)] = data
         rows = Rows(self._slow_path, np.zeros(1, np.int64), np.array([len(data)]), 0, 0)
-        received = self._inbound.receive(rows, udp=True)
+        received = self._inbound.receive(rows, now, udp=True)
         self._act_on(replace(received, ike=[]), now)
         here = self._path is not None and (self._path.remote, self._path.remote_port) == (source, port)
         if isinstance(sa, InboundSa) and received.authenticated and sa.window.top > newest and not here:
@@ -372,6 +374,4 @@ def _report_of(event: Expired | FirstUse) -> Report:
 
 def replace_sizes(config: ForwarderConfig) -> ForwarderConfig:
     """The configuration without what may change under a running line: sizes and offloads."""
-    return msgspec.structs.replace(
-        config, tunnel_mtu=0, mss=0, icmp_source=None, udp_segment=True, udp_gro=True, sendmmsg=True
-    )
+    return msgspec.structs.replace(config, tunnel_mtu=0, mss=0, udp_segment=True, udp_gro=True, sendmmsg=True)

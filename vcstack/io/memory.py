@@ -14,6 +14,7 @@ from vcstack.dataplane.vnet import LENGTH, VnetHeader
 from vcstack.io.transport import SENT, SendOutcome
 from vcstack.wire.batch import Arena, Integers, Rows
 
+Tap = Callable[[bytes], list[bytes]]
 _ROWS = 128
 _DATAGRAM_ROOM = 65_536
 _ARENA = _ROWS * 2048 + _DATAGRAM_ROOM
@@ -64,7 +65,7 @@ class MemoryTransport:
     def __init__(self, *, udp: bool = True, mtu: int | None = None) -> None:
         self.udp = udp
         self.peer: MemoryTransport | None = None
-        self.tap: Callable[[bytes], list[bytes]] | None = None
+        self.tap: Tap | None = None
         """Sees every datagram that is sent; what it returns is what travels on."""
         self.sent_tos: list[int] = []
         self._mtu = mtu

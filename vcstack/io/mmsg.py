@@ -1,11 +1,11 @@
 """sendmmsg(2) without C of our own: the C library by ctypes, its structures as numpy arrays filled by column.
 
-A batch becomes messages; a message is one datagram, or with UDP_SEGMENT a run of up to 64 datagrams of one size
-of which the last may be shorter. An array operation sets a field of all of them, so 64 rows cost no more
-Python than one.
+A batch becomes messages; a message is one datagram, or with UDP_SEGMENT a run of up to 64 datagrams of one
+size of which the last may be shorter. An array operation sets a field of all of them, so 64 rows cost no
+more Python than one.
 
-    struct mmsghdr  name 8 | namelen 4, 4 | iov 8 | iovlen 8 | control 8 | controllen 8 | flags 4, 4 | len 4, 4
-    control         cmsghdr 16 | UDP_SEGMENT u16, 6 |   cmsghdr 16 | IP_TOS int, 4
+    struct mmsghdr  name 8 | namelen 4, 4 | iov 8 | iovlen 8 | control 8 | controllen 8 | flags 4, 4 | len 4,
+    4 control         cmsghdr 16 | UDP_SEGMENT u16, 6 |   cmsghdr 16 | IP_TOS int, 4
 """
 
 import ctypes
@@ -15,7 +15,6 @@ import socket
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from vcstack.wire.batch import Arena, Integers, Rows
 
@@ -102,9 +101,9 @@ class MessageSender:
 
     def __init__(self, descriptor: int, *, segment: bool) -> None:
         self._descriptor = descriptor
-        self._vectors: NDArray[np.void] = np.zeros(MAX_ROWS, _VECTOR)
-        self._messages: NDArray[np.void] = np.zeros(MAX_ROWS, _MESSAGE)
-        self._controls: NDArray[np.void] = np.zeros((MAX_ROWS, 2), _CONTROL)
+        self._vectors = np.zeros(MAX_ROWS, _VECTOR)
+        self._messages = np.zeros(MAX_ROWS, _MESSAGE)
+        self._controls = np.zeros((MAX_ROWS, 2), _CONTROL)
         self._vector_at = self._vectors.ctypes.data
         self._messages_at = self._messages.ctypes.data
         self._segment = segment

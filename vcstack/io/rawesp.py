@@ -1,7 +1,7 @@
 """ESP as IP protocol 50 (RFC 4303 section 2) on a raw socket connected to the peer.
 
-The kernel writes the outer IPv4 header when sending and leaves it in place when receiving. A raw socket has no
-segmentation offload: one message per packet, many messages per system call.
+The kernel writes the outer IPv4 header when sending and leaves it in place when receiving. A raw socket has
+no segmentation offload: one message per packet, many messages per system call.
 """
 
 import errno

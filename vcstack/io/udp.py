@@ -1,7 +1,7 @@
-"""ESP in UDP (RFC 3948) on a socket connected to the peer, with UDP_SEGMENT and UDP_GRO where the kernel has them.
+"""ESP in UDP (RFC 3948) on a socket connected to the peer, with UDP_SEGMENT and UDP_GRO where there are.
 
-The socket stands beside control's unconnected one on the same port: the kernel prefers the connected socket, so
-the peer's datagrams, IKE included, come straight here, and a peer that moves is heard by control.
+The socket stands beside control's unconnected one on the same port: the kernel prefers the connected socket,
+so the peer's datagrams, IKE included, come straight here, and a peer that moves is heard by control.
 """
 
 import errno
@@ -109,7 +109,7 @@ class UdpTransport:
         return Rows(self._arena, np.array(offsets), np.array(lengths), pitch, uniform)
 
     def _receive_one(self, position: int) -> tuple[int, int] | None:
-        """Bytes received at a position, and the size of the datagrams they are; an empty datagram is skipped."""
+        """Bytes received at a position, and the size of the datagrams in them; empty ones are skipped."""
         view = self._arena.data[position : position + _DATAGRAM_ROOM]
         size, ancillary = 0, list[tuple[int, int, bytes]]()
         while not size:

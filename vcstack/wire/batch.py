@@ -57,7 +57,7 @@ class Arena:
         return len(self.data)
 
     def window(self, size: int, shift: int = 0) -> NDArray[np.void]:
-        """The buffer from `shift` on as overlapping items of `size` bytes, one for each position with room."""
+        """The buffer from `shift` on as overlapping items of `size` bytes, one per position with room."""
         key = (size, shift)
         found = self._windows.get(key)
         if found is None:
