@@ -184,6 +184,26 @@ def test_a_restarted_forwarder_gets_fresh_keys() -> None:
     assert {channel.SetPath, channel.InstallInbound, channel.InstallOutbound} <= kinds
 
 
+def test_a_child_made_while_there_is_no_forwarder_is_replaced_too() -> None:
+    async def body(cpe: Side, centre: Side) -> None:
+        old = centre.carrying[-1]
+        assert old is not None
+        cpe.ipsec.forwarder_lost("killed")
+        centre.ipsec.reported(channel.SoftExpired(old.spi_in, "bytes"))
+        await _quiet()
+        assert cpe.ipsec.current is None
+        cpe.done.clear()
+        cpe.ipsec.forwarder_started()
+
+    cpe, centre = together(body)
+    kinds = [type(item) for item in cpe.done]
+    assert channel.SetPath in kinds
+    assert cpe.layers[1].state is State.UP
+    assert cpe.ipsec.current is not None
+    assert centre.ipsec.current is not None
+    assert cpe.ipsec.current.key_out == centre.ipsec.current.key_in
+
+
 def test_a_wrong_secret_is_named_on_both_sides() -> None:
     cpe, centre = together(nothing, psk=b"another")
     assert cpe.layers[0].state is not State.UP

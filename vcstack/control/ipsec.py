@@ -63,6 +63,7 @@ class Ipsec:
         self._carrying = carrying
         self._children: dict[int, ChildSa] = {}
         self._path: Path | None = None
+        self._has_forwarder = True
         self._closing = False
         self._gone = asyncio.Event()
         self._endpoint = Endpoint(config, entropy, clock.now())
@@ -124,12 +125,14 @@ class Ipsec:
         self._driver.call(self._endpoint.traffic_seen)
 
     def forwarder_lost(self, reason: str) -> None:
-        """Nothing is carried until another forwarder has started."""
+        """Nothing is carried until another forwarder has started; IKE goes on meanwhile."""
+        self._has_forwarder = False
         self._path = None
         self._use(None, reason)
 
     def forwarder_started(self) -> None:
         """Replace all child SAs: with the forwarder their sequence numbers were lost, and none may repeat."""
+        self._has_forwarder = True
         for spi in list(self._children):
             self._expire(spi, "the forwarder was restarted")
 
@@ -187,12 +190,16 @@ class Ipsec:
     def _inbound_ready(self, event: events.InboundReady) -> None:
         child = event.child
         self._children[child.spi_in] = child
+        if not self._has_forwarder:
+            return
         if self.current is None:
             self._move(child.path, udp_encapsulation=child.udp_encapsulation)
         self._send(channel.InstallInbound(inbound_sa(child, self._limits)))
 
     def _outbound_ready(self, event: events.OutboundReady) -> None:
         child = event.child
+        if not self._has_forwarder:
+            return
         self._move(child.path, udp_encapsulation=child.udp_encapsulation)
         self._send(channel.InstallOutbound(outbound_sa(child, self._limits)))
         self._use(child, f"{_suite(child)}, SPI {child.spi_in:#010x} in, {child.spi_out:#010x} out")
