@@ -10,13 +10,17 @@ data centre, and GRE that is sent there comes back through libipsec under the SP
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import re
 import socket
+import time
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from ipaddress import IPv4Address
 from typing import TYPE_CHECKING, Any
+
+import pytest
 
 from tests.support.ike_pair import peer_config
 from tests.support.ike_process import LiveEnd, inside
@@ -152,11 +156,18 @@ class CharonSite:
         self.centre.address("wan0", f"{CENTRE}/24")
         self.centre.address("lo", f"{CENTRE_TRANSPORT}/32")
         self.charon = Strongswan(self.centre, folder, settings)
-        self.charon.start("".join(CONNECTION.format(p=peer, centre=CENTRE) for peer in peers))
+        self._connections = "".join(CONNECTION.format(p=peer, centre=CENTRE) for peer in peers)
+        self.charon.start(self._connections)
         with inside(self.centre):
             self._gre = socket.socket(socket.AF_INET, socket.SOCK_RAW, IpProtocol.GRE)
         self._gre.setblocking(False)
+        self._arrived: set[bytes] = set()
         self._gre.bind((str(CENTRE_TRANSPORT), 0))
+
+    def restart(self) -> None:
+        """Kill charon and start another."""
+        self.charon.kill()
+        self.charon.start(self._connections)
 
     def close(self) -> None:
         """Close the raw socket."""
@@ -182,28 +193,44 @@ class CharonSite:
     @asynccontextmanager
     async def tunnel(self, peer: Peer, initiator: str = "we", **changes: Any) -> AsyncIterator[LiveEnd]:
         """A tunnel that is up and works; in the end it is deleted, and charon must have forgotten it then."""
-        async with LiveEnd(self.branch, peer.config(initiate=initiator == "we", **changes)) as end:
+        end = LiveEnd(self.branch, peer.config(initiate=initiator == "we", **changes))
+        async with self.tunnel_of(peer, end, initiator):
+            yield end
+
+    @asynccontextmanager
+    async def tunnel_of(self, peer: Peer, end: LiveEnd, initiator: str) -> AsyncIterator[None]:
+        """The same with an end that is prepared already."""
+        async with end:
             end.start()
             if initiator == "charon":
                 assert "completed successfully" in await self.initiate(peer)
             await end.until(lambda: end.is_up, "the tunnel")
             await self.carries(peer, end)
-            yield end
+            yield
             await end.close()
             assert await self.swanctl("--list-sas", "--ike", peer.name) == ""
 
-    async def carries(self, peer: Peer, end: LiveEnd) -> None:
-        """A packet each way, by the newest child."""
+    async def carries(self, peer: Peer, end: LiveEnd, *, by_newest: bool = True) -> None:
+        """A packet each way, that of charon by the newest child or by any."""
         there, back = os.urandom(20), os.urandom(20)
         packet = encapsulate(there, peer.transport, CENTRE_TRANSPORT, identification=1)
         end.send(packet)
-        loop = asyncio.get_running_loop()
-        async with asyncio.timeout(3):
-            while await loop.sock_recv(self._gre, 2048) != packet:
-                pass
+        await self._comes_out(packet)
         self._gre.sendto(Header().build(back), (str(peer.transport), 0))
         await end.until(lambda: any(inner.endswith(back) for _, inner in end.received), "the answer")
-        assert [spi for spi, inner in end.received if inner.endswith(back)] == [end.spi_in]
+        if by_newest:
+            assert [spi for spi, inner in end.received if inner.endswith(back)] == [end.spi_in]
+
+    async def _comes_out(self, packet: bytes) -> None:
+        """Of libipsec, at the raw socket, which several tunnels may share at a time."""
+        end = time.monotonic() + 3
+        while packet not in self._arrived:
+            if time.monotonic() > end:
+                pytest.fail(f"GRE did not come out of libipsec; charon said {self.charon.log()[-3000:]}")
+            await asyncio.sleep(0.005)
+            with contextlib.suppress(BlockingIOError):
+                while True:
+                    self._arrived.add(self._gre.recv(2048))
 
     async def rekey_child(self, peer: Peer, end: LiveEnd, by: str) -> None:
         """A new child carries, and the old one is deleted."""

@@ -72,6 +72,8 @@ class LiveEnd:
         """Inner packets, each with the SPI that it came by."""
         self.before_message: Callable[[Header], bool] = lambda _: True
         """Called with the header of an IKE message before the endpoint gets it; False loses the message."""
+        self.before_sending: Callable[[Header], bool] = lambda _: True
+        """The same for a message of ours."""
         self._namespace = namespace
         self._socket = IkeSocket(config.local_address)
         self._driver = Driver(self.endpoint, self._drain, self._failed)
@@ -215,7 +217,8 @@ class LiveEnd:
                 self.outbound = self._sealers.setdefault(event.child.spi_out, fresh)
             elif isinstance(event, ChildRetired) and self.outbound and self.outbound.spi == event.spi_out:
                 self.outbound = None
-        self._socket.send(self.endpoint.datagrams_to_send())
+        datagrams = self.endpoint.datagrams_to_send()
+        self._socket.send(each for each in datagrams if self.before_sending(parse_header(each.data)))
 
     def _failed(self, error: Exception) -> None:
         self._failure = error

@@ -4,7 +4,10 @@ Every daemon has its own /run (a private mount), its own folder for configuratio
 and dies with its namespace.
 """
 
+import os
 import re
+import signal
+import subprocess
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -113,6 +116,7 @@ class Strongswan:
     folder: Path
     settings: str = ""
     environment: dict[str, str] = field(init=False)
+    _process: subprocess.Popen[str] = field(init=False)
 
     def start(self, connection: Connection | str) -> None:
         """Start charon, load the connection (or the text of several), and return when it answers."""
@@ -126,11 +130,17 @@ class Strongswan:
         self.environment = {"STRONGSWAN_CONF": str(configuration), "SWANCTL_DIR": str(self.folder)}
         shell = f"mount -t tmpfs tmpfs /run && exec {CHARON}"
         with (self.folder / "charon.out").open("w") as output:
-            self.namespace.spawn(
+            self._process = self.namespace.spawn(
                 "unshare", "-m", "sh", "-c", shell, output=output, environment=self.environment
             )
         wait_until((self.folder / "charon.vici").is_socket, 10, "charon's control socket")
         self.load(connection)
+
+    def kill(self) -> None:
+        """End charon without a word to its peers; it can be started again."""
+        os.killpg(self._process.pid, signal.SIGKILL)
+        self._process.wait(5)
+        (self.folder / "charon.vici").unlink()
 
     def load(self, connection: Connection | str) -> None:
         """Load (or load anew) the connection and its secret; what was loaded before is unloaded."""
