@@ -22,6 +22,7 @@ from vcstack.esp.sa import (
     OutboundSa,
     SequenceExhausted,
 )
+from vcstack.wire.deadline import Deadline
 from vcstack.wire.secret import Secret
 
 
@@ -113,10 +114,13 @@ def test_lifetimes_by_time_are_told_by_both_directions() -> None:
         outbound(lifetime=Lifetime(soft_s=5, hard_s=9)),
         inbound(lifetime=Lifetime(soft_s=5, hard_s=9)),
     )
+    assert sender.next_timeout() == receiver.next_timeout() == Deadline(5.0, "SA wants a successor")
     for now in (4.0, 5.0, 6.0, 9.0, 10.0):
         sender.handle_timeout(now)
         receiver.handle_timeout(now)
     assert [event.inbound for event in sent if isinstance(event, Expired)] == [False, False]
+    assert [event.expiry.hard for event in sent if isinstance(event, Expired)] == [False, True]
+    assert not receiver.used
     assert [event.inbound for event in received if isinstance(event, Expired)] == [True, True]
     assert receiver.open(sealed(1, packet())) is None
     assert receiver.drops == {Drop.EXPIRED: 1}

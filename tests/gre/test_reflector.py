@@ -99,6 +99,11 @@ def test_an_answer_without_hops_left_is_not_sent(ttl: int) -> None:
     assert mirror.snapshot().refused == {Refusal.TTL: 1}
 
 
+def test_only_keepalives_are_claimed() -> None:
+    assert reflector().claims(out_of_tunnel(answer()))
+    assert not reflector().claims(out_of_tunnel(answer(OTHER)))
+
+
 def test_what_is_no_request_is_counted_apart() -> None:
     mirror = reflector()
     assert reflected(b"", mirror=mirror) is None

@@ -114,6 +114,13 @@ def test_malformed_inner_packets_are_refused(payload: bytes) -> None:
     assert far.decapsulate(encapsulate(payload, NEAR, FAR)) is Reject.MALFORMED_INNER
 
 
+def test_what_is_refused_is_counted_by_reason() -> None:
+    _, far = ends(key=5)
+    for packet in (b"", encapsulate(inner(), NEAR, FAR), encapsulate(inner(), NEAR, FAR, key=6), b""):
+        assert isinstance(far.decapsulate(packet), Reject)
+    assert far.rejects == {Reject.NOT_IPV4: 2, Reject.KEY_MISSING: 1, Reject.KEY_MISMATCH: 1}
+
+
 def test_trailing_bytes_are_cut_off() -> None:
     _, far = ends()
     assert payload_of(far.decapsulate(encapsulate(inner() + b"pad", NEAR, FAR))) == inner()
