@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.support import scalar_path
-from tests.support.forwarding import FAR, KEYS, LAN, LOCAL, REMOTE, tcp_packet, two_ends, udp_packet
+from tests.support.forwarding import FAR, KEYS, LAN, LOCAL, REMOTE, capture, tcp_packet, two_ends, udp_packet
 from vcstack.dataplane.vnet import NEEDS_CSUM, VnetHeader
 from vcstack.gre.tunnel import TunnelConfig
 from vcstack.wire.checksum import internet_checksum
@@ -130,7 +130,7 @@ tunnels = st.fixed_dictionaries(
 def test_batches_and_scalar_path_agree(options: dict[str, Any], packets: list[Packet]) -> None:
     one, other = two_ends(tunnel_mtu=MTU, mss=MSS, **options)
     captured: list[bytes] = []
-    one.transport.tap = lambda data: captured.append(data) or [data]
+    one.transport.tap = capture(captured)
     for packet, header in packets:
         one.tun.inject(packet, header)
     while one.forwarder.device_readable(0.0):

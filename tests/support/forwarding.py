@@ -7,7 +7,7 @@ from vcstack.esp.lifetime import Lifetime
 from vcstack.esp.parameters import SaParameters
 from vcstack.io.channel import ForwarderConfig, InstallInbound, InstallOutbound, Report, SetPath
 from vcstack.io.forwarder import Forwarder
-from vcstack.io.memory import MemoryTransport, MemoryTun, join
+from vcstack.io.memory import MemoryTransport, MemoryTun, Tap, join
 from vcstack.wire.ipv4 import IpProtocol, Ipv4Header
 from vcstack.wire.secret import Secret
 from vcstack.wire.selector import TrafficSelector
@@ -23,6 +23,7 @@ class End:
     """One forwarder with its memory device, transport and counters."""
 
     def __init__(self, config: ForwarderConfig, transport: MemoryTransport) -> None:
+        self.config = config
         self.tun = MemoryTun()
         self.transport = transport
         self.counters = Counters()
@@ -123,3 +124,23 @@ def udp_packet(payload: bytes, *, port: int = 20000, tos: int = 0xB8, dont_fragm
     segment = header[:6] + checksum.to_bytes(2) + payload
     ip = Ipv4Header(LAN, FAR, IpProtocol.UDP, tos=tos, dont_fragment=dont_fragment)
     return ip.build(len(segment)) + segment
+
+
+def capture(datagrams: list[bytes]) -> Tap:
+    """A tap that keeps what passes."""
+
+    def tap(data: bytes) -> list[bytes]:
+        datagrams.append(data)
+        return [data]
+
+    return tap
+
+
+def hold(datagrams: list[bytes]) -> Tap:
+    """A tap that keeps what would pass, and lets nothing pass."""
+
+    def tap(data: bytes) -> list[bytes]:
+        datagrams.append(data)
+        return []
+
+    return tap

@@ -68,7 +68,8 @@ class MemoryTransport:
         self.tap: Tap | None = None
         """Sees every datagram that is sent; what it returns is what travels on."""
         self.sent_tos: list[int] = []
-        self._mtu = mtu
+        self.mtu = mtu
+        """Largest datagram that passes; None: any."""
         self._arena = Arena(_ARENA)
         self._waiting: deque[bytes] = deque()
 
@@ -99,7 +100,7 @@ class MemoryTransport:
         dropped = 0
         tos = np.full(len(rows), tos) if isinstance(tos, int) else tos
         for at, length, mark in zip(rows.offsets.tolist(), rows.lengths.tolist(), tos.tolist(), strict=True):
-            if self._mtu is not None and length > self._mtu:
+            if self.mtu is not None and length > self.mtu:
                 dropped += 1
                 continue
             self.sent_tos.append(mark)
@@ -117,7 +118,7 @@ class MemoryTransport:
 
     def path_mtu(self) -> int | None:
         """The largest datagram that passes, if there is a limit."""
-        return self._mtu
+        return self.mtu
 
     def close(self) -> None:
         """Forget what waits."""
