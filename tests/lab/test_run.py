@@ -2,6 +2,7 @@
 
 import os
 import shutil
+from pathlib import Path
 
 import pytest
 
@@ -19,7 +20,7 @@ def test_an_ordinary_user_is_told_why_not(monkeypatch: pytest.MonkeyPatch) -> No
 
 def test_missing_programs_are_named_with_their_packages(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "geteuid", lambda: 0)
-    monkeypatch.setattr(lab_run.Path, "exists", lambda _: True)
+    monkeypatch.setattr(Path, "exists", lambda _: True)
     monkeypatch.setattr(shutil, "which", lambda name, path: None if name in {"ping", "nft"} else name)
     with pytest.raises(LabError, match=r"^not installed: ping \(package iputils-ping\)$"):
         lab_run.check_system(lab_run.Options())

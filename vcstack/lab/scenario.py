@@ -26,6 +26,7 @@ async def run(bench: Bench, *, stop: bool) -> None:
     with Sniffer(bench.namespace("internet")) as sniffer:
         try:
             await _measure(bench)
+            bench.report.expect(sniffer.encrypted() > 0, "the sniffer is blind: it saw no encrypted packet")
             if stop:
                 await _stop(bench)
         finally:
@@ -76,4 +77,3 @@ def _count(bench: Bench, sniffer: Sniffer) -> None:
     report.leaked, report.encrypted = sniffer.leaked(), sniffer.encrypted()
     samples = "; ".join(sniffer.samples())
     report.expect(report.leaked == 0, f"{report.leaked} packets in clear on the internet: {samples}")
-    report.expect(report.encrypted > 0, "no encrypted packet on the internet: the sniffer is blind")
