@@ -87,6 +87,8 @@ class Daemon:
         """Wait until every layer of these tunnels is up; the status then."""
 
         def all_up() -> Any:
+            assert self._process is not None
+            assert self._process.poll() is None, "the daemon has ended"
             status = self.ask("status")
             if status is None:
                 return None
