@@ -22,6 +22,7 @@ from vcstack.esp.layout import GRE_IN_IPV4_LENGTH, ICV_LENGTH, PAYLOAD_OFFSET, e
 from vcstack.esp.parameters import SaParameters
 from vcstack.esp.sad import Sad
 from vcstack.gre.keepalive import KeepaliveConfig
+from vcstack.gre.reassembly import Reassembler
 from vcstack.gre.reflector import Reflector
 from vcstack.gre.tunnel import Tunnel, TunnelConfig
 from vcstack.wire.batch import Arena, Rows
@@ -81,7 +82,13 @@ class Path:
         self.counters = Counters()
         reflector = Reflector(KeepaliveConfig(), back)
         self._inbound = Inbound(
-            Tunnel(back), reflector, self._sad, self.counters, mss=MSS, deliver=lambda _packet: True
+            Tunnel(back),
+            reflector,
+            self._sad,
+            self.counters,
+            Reassembler(),
+            mss=MSS,
+            deliver=lambda _packet: True,
         )
         self._arena = Arena(1 << 19)
 

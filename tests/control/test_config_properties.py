@@ -36,6 +36,7 @@ LEAVES: dict[str, Any] = {
     "tunnels.dc-a.gre.remote_address": "192.0.2.10",
     "tunnels.dc-a.gre.key": 7,
     "tunnels.dc-a.gre.keepalive_interval_s": 10.0,
+    "tunnels.dc-a.gre.keepalive_damping": True,
     "tunnels.dc-a.interface.name": "wan0",
     "tunnels.dc-a.interface.address": "100.64.1.2/30",
     "tunnels.dc-a.interface.remote_address": "100.64.1.1",
@@ -99,4 +100,5 @@ def test_any_value_anywhere_is_read_or_refused(key: str, value: Any) -> None:
 @given(keys=st.sets(st.sampled_from(sorted(LEAVES)), min_size=1, max_size=6))
 def test_any_key_may_be_left_out_or_is_asked_for(keys: set[str]) -> None:
     missing = read({key: value for key, value in LEAVES.items() if key not in keys})
-    assert set(missing) <= keys | {"tunnels.dc-a.ipsec.psk", "tunnels.dc-a.gre", "tunnels.dc-a.bgp"}
+    tables = {f"tunnels.dc-a.{table}" for table in ("gre", "interface", "bgp")}
+    assert set(missing) <= keys | tables | {"tunnels.dc-a.ipsec.psk"}

@@ -92,6 +92,17 @@ def test_a_configured_mtu_wins() -> None:
     assert translate.tunnel_mtu(tunnel("interface", "mtu = 1300"), 1500, udp_encapsulation=False) == 1300
 
 
+def test_the_forwarder_gets_both_ends_of_the_tunnel_and_its_keepalives() -> None:
+    plain = translate.forwarder_config(tunnel(), 1414)
+    assert (plain.keepalive, plain.keepalive_damping, plain.tunnel_mtu) == (True, False, 1414)
+    assert (plain.icmp_source, plain.interface_remote) == (
+        IPv4Address("100.64.1.2"),
+        IPv4Address("100.64.1.1"),
+    )
+    damped = translate.forwarder_config(tunnel("gre", "keepalive_damping = true\nkey = 7"), 1410)
+    assert (damped.keepalive_damping, damped.gre_key) == (True, 7)
+
+
 def test_each_direction_gets_its_own_spi_and_key() -> None:
     limits = translate.sa_limits(tunnel("ipsec", "replay_window = 1024"))
     inbound, outbound = translate.inbound_sa(child(), limits), translate.outbound_sa(child(), limits)

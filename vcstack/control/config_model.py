@@ -147,6 +147,7 @@ class Gre(Table):
         10.0, ge=0.05, le=32767, allow_inf_nan=False, description="a number of seconds"
     )
     keepalive_retries: int = Field(3, ge=1, le=255, description="a number of lost keepalives")
+    keepalive_damping: bool = Field(False, description="true or false")
 
     @field_validator("remote_address")
     @classmethod

@@ -141,6 +141,7 @@ def _interface(site: Site) -> dict[str, Any]:
         "keepalive": gre.keepalive,
         "keepalive_interval_s": gre.keepalive_interval_s,
         "keepalive_retries": gre.keepalive_retries,
+        "keepalive_damping": gre.keepalive_damping,
         "keepalives": _plain(site.keepalives),
         "protection": f"ipsec {site.name}",
         "forwarder_pid": site.forwarder.pid,

@@ -82,10 +82,12 @@ def forwarder_config(tunnel: Tunnel, mtu: int) -> ForwarderConfig:
         keepalive=gre.keepalive,
         keepalive_interval_s=gre.keepalive_interval_s,
         keepalive_retries=gre.keepalive_retries,
+        keepalive_damping=gre.keepalive_damping,
         mss=tunnel.interface.mss,
         tunnel_mtu=mtu,
         path_mtu_discovery=tunnel.interface.path_mtu_discovery,
         icmp_source=tunnel.interface.address.ip,
+        interface_remote=tunnel.interface.remote_address,
     )
 
 

@@ -80,6 +80,14 @@ class Counter(IntEnum):
     GRE_DROP_OUT_OF_SEQUENCE = auto()
     GRE_DROP_CONGESTION = auto()
     GRE_DROP_MALFORMED_INNER = auto()
+    # One for every gre.reassembly.Discard, under its name.
+    FRAGMENT_DROP_MALFORMED = auto()
+    FRAGMENT_DROP_TOO_LONG = auto()
+    FRAGMENT_DROP_OVERLAP = auto()
+    FRAGMENT_DROP_END = auto()
+    FRAGMENT_DROP_TOO_MANY = auto()
+    FRAGMENT_DROP_TIMEOUT = auto()
+    FRAGMENT_DROP_EVICTED = auto()
     # Times, in microseconds of the forwarder's monotonic clock.
     LAST_INBOUND_US = auto()
     LAST_OUTBOUND_US = auto()

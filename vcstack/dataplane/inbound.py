@@ -76,6 +76,7 @@ class Inbound:
         reflector: Reflector,
         sad: Sad,
         counters: Counters,
+        reassembler: Reassembler,
         *,
         mss: int,
         deliver: Deliver,
@@ -86,7 +87,7 @@ class Inbound:
         self._counters = counters
         self._mss = mss
         self._deliver = deliver
-        self._reassembler = Reassembler()
+        self._reassembler = reassembler
         self._now = 0.0
         self._opener = Opener(MAX_ROWS)
         self._decapsulator = Decapsulator(tunnel.config)
@@ -166,6 +167,7 @@ class Inbound:
         if int.from_bytes(packet[6:8]) & _FRAGMENT:
             self._counters.add(Counter.INBOUND_FRAGMENTS)
             whole = self._reassembler.receive(packet, self._now)
+            self._counters.set_drops("FRAGMENT", self._reassembler.discards)
             if whole is None:
                 return _NOTHING
             self._counters.add(Counter.INBOUND_REASSEMBLED)

@@ -110,6 +110,11 @@ class Outbound:
         payloads = Rows(rows.arena, rows.offsets - PAYLOAD_OFFSET, rows.lengths, rows.pitch)
         return self._seal(payloads, tos)
 
+    def permits(self, protocol: int, source: int, destination: int) -> bool:
+        """Whether the current SA admits a packet with these values, addresses as integers."""
+        sa = self._sad.current
+        return sa is not None and _selectors(sa).permit(protocol, source, destination)
+
     def _count(self, packets: int, octets: int) -> None:
         counters = self._counters
         counters.add(_BATCHES)
@@ -123,11 +128,8 @@ class Outbound:
             self._counters.add(Counter.OUTBOUND_DROP_NO_SA, packets)
             return False
         if sa is not self._checked:
-            parameters, tunnel = sa.parameters, self._config.tunnel
-            selectors = Selectors(
-                sources=parameters.local_selectors, destinations=parameters.remote_selectors
-            )
-            if not selectors.permit(IpProtocol.GRE, int(tunnel.local), int(tunnel.remote)):
+            tunnel = self._config.tunnel
+            if not _selectors(sa).permit(IpProtocol.GRE, int(tunnel.local), int(tunnel.remote)):
                 self._counters.add(Counter.OUTBOUND_DROP_SELECTOR, packets)
                 return False
             self._checked = sa
@@ -309,6 +311,12 @@ class Outbound:
         for at, packet in zip(offsets.tolist(), packets, strict=True):
             data[at : at + len(packet)] = packet
         return Rows(self._spare, offsets, np.array([len(packet) for packet in packets]), pitch)
+
+
+def _selectors(sa: OutboundSa) -> Selectors:
+    """What an outbound SA admits."""
+    parameters = sa.parameters
+    return Selectors(sources=parameters.local_selectors, destinations=parameters.remote_selectors)
 
 
 def _is_whole(packet: memoryview) -> bool:

@@ -42,6 +42,8 @@ class ForwarderConfig(msgspec.Struct, frozen=True, kw_only=True):
     """Originate keepalives; the peer's are reflected in any case."""
     keepalive_interval_s: float = 10.0
     keepalive_retries: int = 3
+    keepalive_damping: bool = False
+    """Hold a line that failed down until it has proved itself."""
     mss: int = 1350
     """Ceiling of the MSS option in SYN segments, both directions; 0 leaves them alone."""
     tunnel_mtu: int = 1414
@@ -49,9 +51,13 @@ class ForwarderConfig(msgspec.Struct, frozen=True, kw_only=True):
     path_mtu_discovery: bool = True
     """Copy the inner DF bit to the GRE delivery header, and set DF on what carries ESP."""
     icmp_source: IPv4Address | None = None
-    """The tunnel interface's address, which sends ICMP errors to the LAN; default: the GRE address."""
+    """The tunnel interface's own address."""
     interface_remote: IPv4Address | None = None
-    """The peer's address on the tunnel; with ours it tells keepalives that carry interface addresses."""
+    """The peer's address on the tunnel; with ours it tells keepalives that carry interface addresses.
+
+    ICMP errors to the LAN come from it (default: the peer's GRE address), as if from the next hop: a packet from
+    one of the host's own addresses would be refused as a martian.
+    """
     copy_dscp: bool = True
     """Show the inner DSCP on the packets that carry ESP."""
     udp_segment: bool = True
@@ -165,13 +171,25 @@ class PeerMoved(msgspec.Struct, frozen=True, tag=True):
 
 
 class KeepaliveInfo(msgspec.Struct, frozen=True, tag=True):
-    """Keepalive counters, sent when they change (at most once per probe or reflected probe)."""
+    """How keepalives stand, sent when that changes (at most once per probe or reflected probe)."""
 
     sent: int
     received: int
     reflected: int
     missed: int
     up: bool
+    verdict: str
+    """Which end asks and which one answers, as a sentence."""
+    on_hold_for: int
+    """Answers that a line on hold still needs."""
+    went_down: int
+    round_trip_ms: float | None
+    dialect: str | None
+    """Whose keepalives the peer's look like; None before the first."""
+    requests: dict[str, int]
+    """The peer's keepalives by dialect."""
+    refused: dict[str, int]
+    """Those that were not answered, by reason."""
 
 
 class PathMtu(msgspec.Struct, frozen=True, tag=True):

@@ -27,10 +27,12 @@ from vcstack.dataplane.vnet import VnetHeader
 from vcstack.esp.sa import Expired, FirstUse, InboundSa
 from vcstack.esp.sad import Sad
 from vcstack.gre.keepalive import KeepaliveConfig, Prober
+from vcstack.gre.reassembly import Reassembler
 from vcstack.gre.reflector import Reflector
 from vcstack.gre.tunnel import Tunnel, TunnelConfig
 from vcstack.io import channel
 from vcstack.io.channel import Command, ForwarderConfig, Report, SetPath
+from vcstack.io.keepalives import keepalive_info
 from vcstack.io.transport import Transport
 from vcstack.wire.batch import Arena, Integers, Rows
 from vcstack.wire.deadline import Deadline
@@ -81,7 +83,7 @@ class Forwarder:
         self._path: SetPath | None = None
         self._reports: list[Report] = []
         self._slow_path = Arena(_DATAGRAM_ROOM + 64)
-        self._keepalive_shown: tuple[int, ...] = ()
+        self._keepalives_shown: channel.KeepaliveInfo | None = None
         self._usage_shown: dict[tuple[int, bool], int] = {}
         self._usage_at = now + USAGE_S
         self._last_sent_at = now
@@ -103,6 +105,7 @@ class Forwarder:
 
     def apply(self, command: Command, now: float) -> None:
         """Do what control says; what goes wrong on the way becomes a `Fault` report."""
+        self._line_touched = True
         match command:
             case channel.Configure(config):
                 self._reconfigure(config, now)
@@ -160,8 +163,11 @@ class Forwarder:
 
     def handle_timeout(self, now: float) -> None:
         """Do what is due: keepalives, lifetimes, the end of retired SAs."""
+        self._line_touched = True
         self._sad.handle_timeout(now)
         self._prober.handle_timeout(now)
+        self._reassembler.handle_timeout(now)
+        self._counters.set_drops("FRAGMENT", self._reassembler.discards)
         if self._sends_nat_keepalives() and now >= self._last_sent_at + NAT_KEEPALIVE_S:
             self._send_nat_keepalive(now)
         if now >= self._usage_at:
@@ -170,7 +176,7 @@ class Forwarder:
 
     def next_timeout(self) -> Deadline | None:
         """Return when `handle_timeout` has something to do."""
-        deadlines = [self._sad.next_timeout(), self._prober.next_timeout()]
+        deadlines = [part.next_timeout() for part in (self._sad, self._prober, self._reassembler)]
         if self._sends_nat_keepalives():
             deadlines.append(Deadline(self._last_sent_at + NAT_KEEPALIVE_S, "NAT keepalive is due"))
         if any(True for _ in self._sad):
@@ -191,11 +197,15 @@ class Forwarder:
             interface_remote=config.interface_remote,
         )
         keepalive = KeepaliveConfig(
-            enabled=config.keepalive, interval_s=config.keepalive_interval_s, retries=config.keepalive_retries
+            enabled=config.keepalive,
+            interval_s=config.keepalive_interval_s,
+            retries=config.keepalive_retries,
+            damping=config.keepalive_damping,
         )
         self._tunnel = Tunnel(tunnel)
         self._prober = Prober(keepalive, tunnel)
-        self._reflector = Reflector(keepalive, tunnel)
+        self._reflector = Reflector(keepalive, tunnel, self._permits)
+        self._reassembler = Reassembler()
         self._build_paths(config.tunnel_mtu)
 
     def _build_paths(self, mtu: int) -> None:
@@ -206,7 +216,13 @@ class Forwarder:
             outbound, self._sad, self._counters, emit=self._emit, reply=self._reply_to_host
         )
         self._inbound = Inbound(
-            tunnel, self._reflector, self._sad, self._counters, mss=config.mss, deliver=self._device.write
+            tunnel,
+            self._reflector,
+            self._sad,
+            self._counters,
+            self._reassembler,
+            mss=config.mss,
+            deliver=self._device.write,
         )
 
     def _reconfigure(self, config: ForwarderConfig, now: float) -> None:
@@ -216,7 +232,7 @@ class Forwarder:
             self._build_paths(config.tunnel_mtu)
             return
         self._prober.stop(now, "tunnel reconfigured")
-        self._note_line()
+        self._note_line(now)
         self._configure(config)
         if self._sad.current is not None:
             self._prober.start(now)
@@ -253,6 +269,9 @@ class Forwarder:
 
     # ------------------------------------------------------------------ outbound
 
+    def _permits(self, protocol: int, source: int, destination: int) -> bool:
+        return self._outbound.permits(protocol, source, destination)
+
     def _emit(self, rows: Rows, tos: Integers | int) -> None:
         if self._transport is None:
             self._counters.add(Counter.OUTBOUND_DROP_NO_PATH, len(rows))
@@ -266,6 +285,7 @@ class Forwarder:
 
     _sent_something = False
     _path_shrank = False
+    _line_touched = True
 
     def _reply_to_host(self, packet: bytes) -> None:
         self._device.write(memoryview(VnetHeader().build() + packet))
@@ -292,12 +312,14 @@ class Forwarder:
             self._reports.extend(ike)
         if received.authenticated:
             self._counters.set(Counter.LAST_INBOUND_US, int(now * 1e6))
+        if received.answers or received.requests:
+            self._line_touched = True
         for packet in received.answers:
             self._counters.add(Counter.INBOUND_KEEPALIVES)
             self._prober.receive(packet, now)
         for request in received.requests:
             answer = self._reflector.reflect(request, now)
-            # Straight into ESP: never through GRE again, never in clear.
+            # Straight into ESP, never in clear.
             if answer is not None and self._outbound.seal_packets([answer]):
                 self._counters.add(Counter.INBOUND_REFLECTED)
 
@@ -328,24 +350,17 @@ class Forwarder:
             self._follow_path_mtu()
         while (event := self._sad.next_event()) is not None:
             self._reports.append(_report_of(event))
-        self._note_line()
+        if self._line_touched:
+            self._note_line(now)
 
-    def _note_line(self) -> None:
+    def _note_line(self, now: float) -> None:
+        self._line_touched = False
         while (line := self._prober.next_event()) is not None:
             self._reports.append(channel.LineState(line.up, line.reason))
-        probed, reflected = self._prober.snapshot(), self._reflector.snapshot()
-        shown = (probed.sent, probed.received, reflected.reflected, probed.unanswered, probed.line_up)
-        if shown != self._keepalive_shown:
-            self._keepalive_shown = shown
-            self._reports.append(
-                channel.KeepaliveInfo(
-                    sent=probed.sent,
-                    received=probed.received,
-                    reflected=reflected.reflected,
-                    missed=probed.unanswered,
-                    up=probed.line_up,
-                )
-            )
+        info = keepalive_info(self._prober, self._reflector, now)
+        if info != self._keepalives_shown:
+            self._keepalives_shown = info
+            self._reports.append(info)
 
     def _report_usage(self, now: float) -> None:
         self._usage_at = now + USAGE_S
