@@ -217,7 +217,7 @@ def configured(end: End, **changes: object) -> channel.ForwarderConfig:
 
 
 def test_a_packet_that_is_too_big_is_answered() -> None:
-    one, other = two_ends(tunnel_mtu=1000, icmp_source=IPv4Address("100.64.1.2"))
+    one, other = two_ends(tunnel_mtu=1000, interface_remote=IPv4Address("100.64.1.1"))
     big = udp_packet(bytes(1100), dont_fragment=True)
     before, behind = packets_of(11, 12)
     send(one, before, big, behind)
@@ -227,7 +227,7 @@ def test_a_packet_that_is_too_big_is_answered() -> None:
     header = Ipv4Header.parse(answer)
     message = IcmpMessage.parse(answer[20:])
     assert (header.source, header.destination, header.protocol) == (
-        IPv4Address("100.64.1.2"),
+        IPv4Address("100.64.1.1"),
         LAN,
         IpProtocol.ICMP,
     )

@@ -123,3 +123,24 @@ def test_tcp_crosses_unharmed(folder: Path, settings: dict[str, Any]) -> None:
     if not settings:
         assert results[0]["counters"]["outbound_super_packets"] > 0
         assert results[1]["counters"]["inbound_super_packets"] > 0
+
+
+def test_a_worker_leaves_when_control_is_gone(folder: Path) -> None:
+    with Network() as network:
+        tunnel = Tunnel(network, folder)
+        side = tunnel.sides[0]
+        assert len(side.namespace.pids()) == 2
+        os.kill(side.process.pid, signal.SIGKILL)
+        side.process.wait(5)
+        wait_until(lambda: not side.namespace.pids(), 5, "the worker to leave")
+
+
+def test_a_route_with_a_smaller_mtu_is_learned(folder: Path) -> None:
+    with Network() as network:
+        tunnel = Tunnel(network, folder, config={"interface_remote": "10.9.0.2"})
+        near = tunnel.sides[0].namespace
+        near.ip("route", "replace", "192.0.2.2/32", "dev", "eth0", "mtu", "1300")
+        tunnel.transfer(folder, 500_000)
+        result = tunnel.sides[0].finish()
+    assert "PathMtu" in result["reports"]
+    assert result["counters"]["outbound_icmp_too_big"] > 0

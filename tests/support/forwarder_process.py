@@ -38,7 +38,10 @@ def main() -> None:
     )
     theirs.close()
     udp = settings.get("udp", True)
-    config = forwarder_config(local, remote, tunnel_mtu=settings["mtu"], **settings.get("config", {}))
+    options = settings.get("config", {})
+    if "interface_remote" in options:
+        options["interface_remote"] = IPv4Address(options["interface_remote"])
+    config = forwarder_config(local, remote, tunnel_mtu=settings["mtu"], **options)
     key_out, key_in = KEYS if settings["first"] else KEYS[::-1]
     spi_out, spi_in = (0x1001, 0x2002) if settings["first"] else (0x2002, 0x1001)
     control.send(

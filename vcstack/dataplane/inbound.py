@@ -144,12 +144,14 @@ class Inbound:
             at = opened.rows.offsets.item(index)
             payload = bytes(data[at : at + opened.rows.lengths.item(index)])
             packet = self._inner_of(sa, payload, received, trailer=not opened.regular[index])
+            if not packet:
+                continue
             if len(packet) > inner.lengths.item(index):
                 # Reassembled, and larger than its row: it goes alone, behind the rows before it.
                 self._pass_on(inner.select(start + keep[start:index].nonzero()[0]))
                 self._pass_on(_alone(packet))
                 start = index + 1
-            elif packet:
+            else:
                 at = inner.offsets.item(index)
                 data[at : at + len(packet)] = packet
                 inner.lengths[index] = len(packet)
