@@ -34,9 +34,14 @@ STATUS: dict[str, Any] = {
             "interface": "vc-dc-a",
             "mtu": 1422,
             **dict.fromkeys(render.LAYERS, UP),
+            "gre": UP | {"keepalives": {"sent": 3, "verdict": "the peer never sends one"}},
             "counters": {"outbound_packets": 5, "outbound_bytes": 5000, "inbound_drop_replay": 2},
         },
-        "dc-b": {**dict.fromkeys(render.LAYERS, DOWN), "counters": {}},
+        "dc-b": {
+            **dict.fromkeys(render.LAYERS, DOWN),
+            "gre": DOWN | {"keepalives": None},
+            "counters": {},
+        },
     },
     "routes": [
         {"prefix": "10.77.0.0/24", "tunnel": None, "device": None, "metric": 4196, "table": 254, "best": True}
@@ -67,6 +72,7 @@ def test_one_screen_names_every_layer_its_age_and_its_reason(
     assert "dc-a  10.77.0.0/25 through vc-dc-a, MTU 1422" in text
     assert "out 5 packets 5.0 kB, in 0 packets 0 bytes; dropped: inbound replay 2" in text
     assert "no answer (last error: peer said AUTHENTICATION_FAILED)" in text
+    assert "fine; the peer never sends one" in text
     assert "unreachable" in text
     assert len(text.splitlines()) < 24
 

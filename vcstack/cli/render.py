@@ -81,6 +81,9 @@ def _print_layer(name: str, layer: Mapping[str, Any]) -> None:
 
 def _why(layer: Mapping[str, Any]) -> str:
     reason = str(layer["reason"])
+    verdict = (layer.get("keepalives") or {}).get("verdict")
+    if verdict:
+        reason = f"{reason}; {verdict}"
     error = layer.get("last_error")
     if layer["state"] == "up" or not error or error in reason:
         return reason
