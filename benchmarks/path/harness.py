@@ -14,7 +14,7 @@ from statistics import median
 import numpy as np
 
 from vcstack.crypto.aead import gcm
-from vcstack.dataplane.counters import Counters
+from vcstack.dataplane.counters import Counter, Counters
 from vcstack.dataplane.inbound import Inbound
 from vcstack.dataplane.outbound import Outbound, OutboundConfig
 from vcstack.dataplane.vnet import GSO_NONE, GSO_TCPV4, NEEDS_CSUM, VnetHeader
@@ -115,6 +115,11 @@ class Path:
         start = time.perf_counter()
         self._inbound.receive(rows, 0.0, udp=True)
         return time.perf_counter() - start
+
+    @property
+    def delivered(self) -> int:
+        """Inner packets delivered so far."""
+        return self.counters[Counter.INBOUND_PACKETS]
 
     def _read(self, view: memoryview) -> int:
         if not self._waiting:
