@@ -102,6 +102,10 @@ def test_traffic_comes_back_to_a_without_an_outage_to_speak_of(result: dict[str,
     assert 0 < failback["tunnel_after_ms"] < 30_000
 
 
+def test_without_tunnels_the_region_is_unreachable(result: dict[str, Any]) -> None:
+    assert result["fail_closed"]["packets_refused"] > 50
+
+
 def test_nothing_leaked(result: dict[str, Any]) -> None:
     assert result["cleartext_leaked_packets"] == 0
     assert result["encrypted_packets"] > 1000

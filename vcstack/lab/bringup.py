@@ -110,15 +110,16 @@ async def _routed(bench: Bench) -> None:
 
 async def _missing_routes(bench: Bench) -> list[str]:
     missing = []
-    on_cpe = await _best_routes(bench.daemons["cpe"])
+    on_cpe = await best_routes(bench.daemons["cpe"])
     for centre in DATA_CENTRES:
         if on_cpe.get(str(centre.prefix)) != centre.name:
             missing.append(f"{centre.prefix} through {centre.name}")
-        if DEFAULT_ROUTE not in await _best_routes(bench.daemons[centre.name]):
+        if DEFAULT_ROUTE not in await best_routes(bench.daemons[centre.name]):
             missing.append(f"{DEFAULT_ROUTE} to {centre.name}")
     return missing
 
 
-async def _best_routes(daemon: Daemon) -> dict[str, str | None]:
+async def best_routes(daemon: Daemon) -> dict[str, str | None]:
+    """The tunnel that carries each prefix; None where it is unreachable."""
     status = await daemon.status() or {}
     return {route["prefix"]: route["tunnel"] for route in status.get("routes", []) if route["best"]}

@@ -60,7 +60,10 @@ class Move:
 
 @dataclass(slots=True)
 class Report:
-    """Everything; `failures` has one line for each expectation that did not hold."""
+    """Everything; `failures` has one line for each expectation that did not hold.
+
+    `closed_packets` are those that the LAN sent to the region while no tunnel stood.
+    """
 
     number: int
     nat: bool
@@ -70,6 +73,7 @@ class Report:
     )
     failover: Move = field(default_factory=Move)
     failback: Move = field(default_factory=Move)
+    closed_packets: int | None = None
     leaked: int | None = None
     encrypted: int = 0
     failures: list[str] = field(default_factory=list)
@@ -96,6 +100,7 @@ class Report:
             "tunnels": {name: tunnel.as_json() for name, tunnel in self.tunnels.items()},
             "failover": self.failover.as_json(),
             "failback": self.failback.as_json(),
+            "fail_closed": {"packets_refused": self.closed_packets},
             "cleartext_leaked_packets": self.leaked,
             "encrypted_packets": self.encrypted,
             "duration_s": round(self.duration_s, 1),

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import json
+import contextlib
 from typing import TYPE_CHECKING
 
-from vcstack.io.netlink import PROTOCOL
-from vcstack.lab import bringup, failover, namespaces, traffic
-from vcstack.lab.plan import DATA_CENTRES
+from vcstack.lab import bringup, closing, failover, namespaces, traffic
+from vcstack.lab.namespaces import LabError
 from vcstack.lab.report import LAYERS
 from vcstack.lab.sniffer import Sniffer
 
@@ -28,7 +27,7 @@ async def run(bench: Bench, *, stop: bool) -> None:
             await _measure(bench)
             bench.report.expect(sniffer.encrypted() > 0, "the sniffer is blind: it saw no encrypted packet")
             if stop:
-                await _stop(bench)
+                await closing.stop(bench)
         finally:
             _count(bench, sniffer)
 
@@ -46,30 +45,13 @@ async def _measure(bench: Bench) -> None:
 
 async def _note_layers(bench: Bench) -> None:
     """The layers as they are now, at the end of all measurements."""
-    status = await bench.daemons["cpe"].status() if "cpe" in bench.daemons else None
+    status = None
+    if "cpe" in bench.daemons:
+        with contextlib.suppress(LabError):  # it has ended: whoever needed it says so
+            status = await bench.daemons["cpe"].status()
     for name, tunnel in bench.report.tunnels.items():
         now = (status or {}).get("tunnels", {}).get(name, {})
         tunnel.layers = {layer: now.get(layer, {}).get("state", "down") for layer in LAYERS}
-
-
-async def _stop(bench: Bench) -> None:
-    """Every daemon ends by itself, and the CPE takes its routes and interfaces with it."""
-    with bench.display.doing("the CPE and the data centres stop"):
-        for node in ("cpe", *(centre.name for centre in DATA_CENTRES)):
-            daemon = bench.daemons[node]
-            status = await daemon.stop()
-            how = "did not end in time" if status is None else f"ended with status {status}"
-            bench.report.expect(status == 0, f"vcstack on {node} {how} on SIGTERM: {daemon.tail()}")
-    left = _left_on(bench.namespace("cpe"))
-    bench.report.expect(not left, f"the CPE left behind: {', '.join(left)}")
-    bench.display.say("all three stopped")
-
-
-def _left_on(namespace: str) -> list[str]:
-    routes = namespaces.run("ip", "-n", namespace, "route", "show", "table", "all", "proto", str(PROTOCOL))
-    links = json.loads(namespaces.run("ip", "-n", namespace, "-j", "link", "show"))
-    devices = {centre.device for centre in DATA_CENTRES}
-    return routes.splitlines() + [link["ifname"] for link in links if link["ifname"] in devices]
 
 
 def _count(bench: Bench, sniffer: Sniffer) -> None:
