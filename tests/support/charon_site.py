@@ -183,12 +183,14 @@ class CharonSite:
 
     async def settled(self, peer: Peer) -> None:
         """Wait until charon has one IKE SA of a peer, and is doing nothing with it."""
-        async with asyncio.timeout(8):
-            while True:
-                sas = await self.swanctl("--list-sas", "--ike", peer.name)
-                states = re.findall(rf"^{peer.name}: #\d+, (\w+)", sas, re.MULTILINE)
-                if states == ["ESTABLISHED"] and "active:" not in sas and "queued:" not in sas:
-                    return
+        end = time.monotonic() + 8
+        while True:
+            sas = await self.swanctl("--list-sas", "--ike", peer.name)
+            states = re.findall(rf"^{peer.name}: #\d+, (\w+)", sas, re.MULTILINE)
+            if states == ["ESTABLISHED"] and "active:" not in sas and "queued:" not in sas:
+                return
+            if time.monotonic() > end:
+                pytest.fail(f"charon does not come to rest: {sas}")
 
     @asynccontextmanager
     async def tunnel(self, peer: Peer, initiator: str = "we", **changes: Any) -> AsyncIterator[LiveEnd]:

@@ -88,6 +88,8 @@ class LiveEnd:
     async def __aexit__(self, *_: object) -> None:
         self._driver.close()
         self._socket.close()
+        if self._failure is not None:
+            raise self._failure
 
     # -- what a test does ------------------------------------------------------------------
 
