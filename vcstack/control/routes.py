@@ -63,6 +63,7 @@ class RouteTable:
         self._guard = Route(region, None, UNREACHABLE_METRIC) if guard else None
         self._wanted: dict[str, set[IPv4Network]] = {name: set() for name in tunnels}
         self._installed: set[Route] = set()
+        self._last_refusal: str | None = None
         self._changed = asyncio.Event()
         self._settled = asyncio.Event()
 
@@ -144,8 +145,11 @@ class RouteTable:
         try:
             await action(route)
         except KernelRefusedError as error:
-            _LOG.error("%s", error.strerror)
+            if error.strerror != self._last_refusal:  # it is tried again every second
+                _LOG.error("%s", error.strerror)
+            self._last_refusal = error.strerror
             return False
+        self._last_refusal = None
         return True
 
     async def _add(self, route: Route) -> None:

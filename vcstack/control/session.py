@@ -80,7 +80,7 @@ class Session:
         """Listen and connect, unless that is so already."""
         if not self._running:
             self._running = True
-            self._layer.become(State.CONNECTING, "connecting")
+            self._layer.become(State.CONNECTING, f"connecting to {self._peer.config.remote_address}")
             self._driver.start()
 
     def stop(self, reason: str) -> None:

@@ -140,7 +140,7 @@ class Site:
         self.forwarder.start(self._tun.fileno(), self._counters_fd)
         self._forwarder_since = clock.now()
         self._configure()
-        self.gre.become(State.DOWN, "no child SA yet")
+        self.gre.explain("no child SA yet")
 
     def _configure(self) -> None:
         self.forwarder.send(channel.Configure(translate.forwarder_config(self.tunnel, self.mtu)))

@@ -144,8 +144,8 @@ class Supervisor:
             site = self._make(name)
             try:
                 await site.start()
-            except OSError as error:
-                _LOG.error("%s cannot start: %s", name, error)
+            except Exception as error:  # noqa: BLE001 (whatever it is, the other tunnel goes on)
+                _LOG.error("%s cannot start: %s", name, error, exc_info=not isinstance(error, OSError))
                 await site.abandon()
             else:
                 self._sites[name] = site
