@@ -8,7 +8,16 @@ from hypothesis import settings
 from hypothesis import strategies as st
 
 from vcstack.bgp.constants import AS_TRANS
-from vcstack.bgp.iana import Afi, AttributeCode, CapabilityCode, ErrorCode, Origin, Safi, SegmentType
+from vcstack.bgp.iana import (
+    Afi,
+    AttributeCode,
+    CapabilityCode,
+    ErrorCode,
+    Origin,
+    RefreshSubtype,
+    Safi,
+    SegmentType,
+)
 from vcstack.bgp.wire.as_path import AsPath, Segment
 from vcstack.bgp.wire.attribute import Aggregator, Flags, PathAttributes, RawAttribute
 from vcstack.bgp.wire.attribute_table import ATTRIBUTES
@@ -42,7 +51,7 @@ capabilities = st.one_of(
 )
 opens = st.builds(Open, u16, u16, addresses, st.lists(capabilities, max_size=30).map(tuple))
 notifications = st.builds(Notification, octets.map(ErrorCode), octets, st.binary(max_size=200))
-refreshes = st.builds(RouteRefresh, u16.map(Afi), octets.map(Safi), octets)
+refreshes = st.builds(RouteRefresh, u16.map(Afi), octets.map(Safi), octets.map(RefreshSubtype))
 
 segments = st.builds(
     Segment,

@@ -1,4 +1,4 @@
-"""RFC 4271 8.2.2: the table, and a session that obeys it for every (state, event)."""
+"""RFC 4271 8.2.2 and RFC 9687: the table, and a session that obeys it for every (state, event)."""
 
 from __future__ import annotations
 
@@ -20,23 +20,25 @@ from vcstack.bgp.wire.notification import Notification, cease, parse_notificatio
 if TYPE_CHECKING:
     from vcstack.bgp.wire.open import Open
     from vcstack.bgp.wire.refresh import RouteRefresh
+    from vcstack.bgp.wire.stream import RawMessage
     from vcstack.bgp.wire.update import Update
 
 PAIRS = [(state, event) for state in State for event in Event]
 CONNECTED = {State.OPEN_SENT, State.OPEN_CONFIRM, State.ESTABLISHED}
-NOTIFYING = {Step.SEND_CEASE, Step.SEND_HOLD_EXPIRED, Step.SEND_FSM_ERROR, Step.SEND_ERROR}
+NOTIFYING = {Step.SEND_CEASE, Step.SEND_HOLD_EXPIRED, Step.SEND_BLOCKED, Step.SEND_FSM_ERROR, Step.SEND_ERROR}
 STARTS = [Event(number) for number in (1, 3, 4, 5, 6, 7)]
 
 
 class FakeOwner:
     """Takes what a session gives and keeps it."""
 
-    bare_open = False
-
     def __init__(self) -> None:
         self.actions: list[Action] = []
         self.idle: list[tuple[Reset, bool]] = []
         self.connections = 0
+
+    def next_open(self) -> Open:
+        return our_open(CPE, bare=False)
 
     def new_connection(self) -> int:
         self.connections += 1
@@ -53,6 +55,8 @@ class FakeOwner:
     def notification_received(self, session: Session, notification: Notification, now: float) -> None: ...
 
     def established(self, session: Session, now: float) -> None: ...
+
+    def malformed_update(self, raw: RawMessage, fault: str) -> None: ...
 
     def message_received(self, session: Session, message: Update | RouteRefresh, now: float) -> None: ...
 
@@ -92,7 +96,7 @@ def session_in(state: State) -> tuple[Session, FakeOwner]:
 
 def test_every_state_has_a_row_for_every_event() -> None:
     assert set(TRANSITIONS) == set(PAIRS)
-    assert len(PAIRS) == 6 * 28
+    assert len(PAIRS) == 6 * 29
 
 
 @pytest.mark.parametrize(("state", "event"), PAIRS, ids=lambda value: value.name)

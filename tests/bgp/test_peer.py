@@ -14,7 +14,16 @@ from tests.bgp.script import KEEPALIVE, Script, route, their_open
 from vcstack.bgp.config import Announcement
 from vcstack.bgp.events import Down, Failed, RouteChanged, Side, Up
 from vcstack.bgp.fsm import State
-from vcstack.bgp.iana import Afi, CapabilityCode, CeaseSubcode, ErrorCode, MessageType, Origin, Safi
+from vcstack.bgp.iana import (
+    Afi,
+    CapabilityCode,
+    CeaseSubcode,
+    ErrorCode,
+    MessageType,
+    Origin,
+    RefreshSubtype,
+    Safi,
+)
 from vcstack.bgp.peer import Peer
 from vcstack.bgp.policy import DEFAULT_ROUTE, permit
 from vcstack.bgp.session import NO_SYN_ANSWER
@@ -322,7 +331,10 @@ def test_a_bad_update_is_answered_and_counted() -> None:
     withdrawn = PathAttributes(Origin.IGP, sequence(64600), None)  # no NEXT_HOP
     script.say(number, route(HALF, attributes=withdrawn))
     seen = script.peer.snapshot()
-    assert (seen.counters.updates_treated_as_withdraw, seen.last_update_fault) == (1, "NEXT_HOP is missing")
+    assert seen.counters.updates_treated_as_withdraw == 1
+    assert seen.last_malformed_update is not None
+    assert seen.last_malformed_update.fault == "NEXT_HOP is missing"
+    assert bytes.fromhex(seen.last_malformed_update.message) == route(HALF, attributes=withdrawn)
     assert script.events[-1] == RouteChanged(HALF, None)
     assert script.peer.state is State.ESTABLISHED
 
@@ -331,7 +343,7 @@ def test_refresh_of_another_family_is_ignored() -> None:
     script = Script()
     number = script.establish()
     before = len(script.sent[number])
-    script.say(number, RouteRefresh(Afi.IPV6).build(), RouteRefresh(subtype=1).build())
+    script.say(number, RouteRefresh(Afi.IPV6).build(), RouteRefresh(subtype=RefreshSubtype.BEGIN).build())
     assert len(script.sent[number]) == before
     script.say(number, RouteRefresh().build())
     assert script.kinds(number)[before:] == [MessageType.UPDATE]

@@ -18,7 +18,8 @@ from vcstack.bgp.events import Down, Event, Failed, Up
 from vcstack.bgp.fsm import State
 from vcstack.bgp.peer import Peer
 from vcstack.io.entropy import entropy
-from vcstack.io.tcp import BgpDriver, describe
+from vcstack.io.tcp import BgpDriver
+from vcstack.io.tcp_socket import describe
 from vcstack.wire.secret import Secret
 
 if TYPE_CHECKING:

@@ -18,3 +18,6 @@ KEEPALIVES_PER_HOLD_TIME: Final = 3  # RFC 4271 4.4
 JITTER_FLOOR: Final = 0.75  # RFC 4271 10: timers run for 0.75 to 1.0 of their value
 
 SHUTDOWN_COMMUNICATION_BYTES: Final = 128  # RFC 9003 3: what any receiver takes
+
+MIN_SEND_HOLD_TIME_S: Final = 480.0  # RFC 9687 5: eight minutes or two hold times, whichever is more
+SEND_HOLD_TIME_PER_HOLD_TIME: Final = 2

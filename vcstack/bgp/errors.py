@@ -1,6 +1,6 @@
 """Errors that carry the NOTIFICATION that RFC 4271 6 asks for."""
 
-from vcstack.bgp.iana import ErrorCode, HeaderSubcode, OpenSubcode, UpdateSubcode
+from vcstack.bgp.iana import ErrorCode, HeaderSubcode, OpenSubcode, RefreshSubcode, UpdateSubcode
 
 
 class RemoteProtocolError(Exception):
@@ -36,3 +36,10 @@ class UpdateError(RemoteProtocolError):
 
     def __init__(self, subcode: UpdateSubcode, detail: str, data: bytes = b"") -> None:
         super().__init__(ErrorCode.UPDATE_MESSAGE_ERROR, subcode, detail, data)
+
+
+class RefreshError(RemoteProtocolError):
+    """RFC 7313 5: a malformed marker of a route refresh."""
+
+    def __init__(self, subcode: RefreshSubcode, detail: str, data: bytes = b"") -> None:
+        super().__init__(ErrorCode.ROUTE_REFRESH_MESSAGE_ERROR, subcode, detail, data)

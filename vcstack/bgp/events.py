@@ -69,9 +69,13 @@ class Up:
 
 @dataclass(frozen=True, slots=True)
 class Down:
-    """An established session ended; its routes are gone, each by an event of its own before this one."""
+    """An established session ended; its routes are gone, each by an event of its own before this one.
+
+    With `routes_kept_s` they stay in use that long, at most, for a peer that restarts gracefully.
+    """
 
     reason: str
+    routes_kept_s: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,4 +93,14 @@ class RouteChanged:
     next_hop: IPv4Address | None
 
 
-Event = Up | Down | Failed | RouteChanged
+@dataclass(frozen=True, slots=True)
+class EndOfRib:
+    """The peer has sent all its routes, or a restart waits for them no longer.
+
+    What a process before this one has left in the kernel, and no RouteChanged has named, must go now.
+    """
+
+    reason: str
+
+
+Event = Up | Down | Failed | RouteChanged | EndOfRib

@@ -15,13 +15,14 @@
                          Established
 
 One machine belongs to one TCP connection (8.2.1.2). The table has a row for each of the six states and each
-of the 28 events, and a state changes in no other way. DelayOpen is not supported, so events 12 and 20 are
+of the 29 events, and a state changes in no other way. DelayOpen is not supported, so events 12 and 20 are
 never raised; their rows are those of "any other event".
 
 Where the rows leave the letter of 8.2.2:
 * A NOTIFICATION in OpenSent ends the connection silently. 8.2.2 would answer it with an FSM error, which
   6.4 forbids.
 * A bad header or a bad OPEN in Established is answered with its own error, as 6.1 and 6.2 demand.
+* Event 29 is that of RFC 9687, and Established alone raises it.
 * A second OPEN on one connection is an FSM error (RFC 6608 4); collisions lie between two connections.
 * An established session that the peer ended is damped too: a peer that resets every session it has
   opened is an oscillation like any other.
@@ -49,7 +50,7 @@ class State(Enum):
 
 
 class Event(IntEnum):
-    """RFC 4271 8.1, by its numbers."""
+    """RFC 4271 8.1 and RFC 9687 3.2, by their numbers."""
 
     MANUAL_START = 1
     MANUAL_STOP = 2
@@ -79,6 +80,7 @@ class Event(IntEnum):
     KEEPALIVE = 26
     UPDATE = 27
     UPDATE_ERROR = 28
+    SEND_HOLD_TIMER_EXPIRES = 29
 
 
 class Step(Enum):
@@ -99,6 +101,7 @@ class Step(Enum):
     SEND_KEEPALIVE = "sends a KEEPALIVE message"
     SEND_CEASE = "sends the NOTIFICATION with a Cease"
     SEND_HOLD_EXPIRED = "sends a NOTIFICATION with the error code Hold Timer Expired"
+    SEND_BLOCKED = "sends a NOTIFICATION with the error code Send Hold Timer Expired"
     SEND_FSM_ERROR = "sends the NOTIFICATION with the Error Code Finite State Machine Error"
     SEND_ERROR = "sends a NOTIFICATION message with the appropriate error code"
     ESTABLISH = "exchanges the routes"
@@ -229,6 +232,7 @@ _ESTABLISHED: tuple[_Row, ...] = (
     ((Event.MANUAL_STOP,), (Step.SEND_CEASE, *_STOP), State.IDLE),
     ((Event.AUTOMATIC_STOP, Event.COLLISION_DUMP), (Step.SEND_CEASE, *_FAIL), State.IDLE),
     ((Event.HOLD_TIMER_EXPIRES,), (Step.SEND_HOLD_EXPIRED, *_FAIL), State.IDLE),
+    ((Event.SEND_HOLD_TIMER_EXPIRES,), (Step.SEND_BLOCKED, *_FAIL), State.IDLE),
     ((Event.KEEPALIVE_TIMER_EXPIRES,), (Step.SEND_KEEPALIVE,), State.ESTABLISHED),
     ((*_PEER_LEFT, Event.NOTIFICATION_VERSION_ERROR), _FAIL, State.IDLE),
     ((Event.KEEPALIVE,), (Step.RESTART_HOLD_TIMER,), State.ESTABLISHED),

@@ -47,7 +47,7 @@ class MessageType(Registry):
 
 
 class ErrorCode(Registry):
-    """RFC 4271 4.5, RFC 7313 5."""
+    """RFC 4271 4.5, RFC 7313 5, RFC 9687 4."""
 
     MESSAGE_HEADER_ERROR = 1
     OPEN_MESSAGE_ERROR = 2
@@ -129,6 +129,14 @@ class RefreshSubcode(Registry):
 
     RESERVED = 0
     INVALID_MESSAGE_LENGTH = 1
+
+
+class RefreshSubtype(Registry):
+    """RFC 7313 3.2."""
+
+    REQUEST = 0
+    BEGIN = 1
+    END = 2
 
 
 SUBCODES: dict[ErrorCode, type[Registry]] = {

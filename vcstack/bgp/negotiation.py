@@ -8,14 +8,17 @@ from typing import TYPE_CHECKING
 from vcstack.bgp.constants import KEEPALIVES_PER_HOLD_TIME, MIN_HOLD_TIME_S
 from vcstack.bgp.errors import OpenError
 from vcstack.bgp.fsm import State
-from vcstack.bgp.iana import CapabilityCode, ErrorCode, OpenSubcode
+from vcstack.bgp.iana import Afi, CapabilityCode, ErrorCode, OpenSubcode, Safi
 from vcstack.bgp.wire.attribute import Context
 from vcstack.bgp.wire.capability import (
+    ENHANCED_ROUTE_REFRESH,
     IPV4_UNICAST,
     ROUTE_REFRESH,
     Capability,
     FourOctetAs,
+    GracefulRestart,
     Multiprotocol,
+    RestartFamily,
     build_capabilities,
 )
 from vcstack.bgp.wire.open import Open, two_octet_as
@@ -32,6 +35,19 @@ class Negotiated:
     hold_time_s: int
     context: Context
     route_refresh: bool
+    enhanced_refresh: bool = False
+    graceful: GracefulRestart | None = None
+    """What the peer said of graceful restart, if both sides speak it."""
+
+    @property
+    def family(self) -> RestartFamily | None:
+        """What the peer can keep of our family over a restart."""
+        return self.graceful.family(Afi.IPV4, Safi.UNICAST) if self.graceful else None
+
+    @property
+    def graceful_notification(self) -> bool:
+        """A NOTIFICATION restarts gracefully too; we offer that with every graceful restart (RFC 8538 4)."""
+        return self.graceful is not None and self.graceful.notification
 
     @property
     def keepalive_s(self) -> float:
@@ -39,11 +55,21 @@ class Negotiated:
         return self.hold_time_s / KEEPALIVES_PER_HOLD_TIME
 
 
-def our_open(config: SessionConfig, *, bare: bool) -> Open:
+def our_open(config: SessionConfig, *, bare: bool, restarting: bool = False, preserved: bool = False) -> Open:
     """Make our OPEN; a bare one has no capabilities at all."""
-    capabilities: tuple[Capability, ...] = (IPV4_UNICAST, ROUTE_REFRESH, FourOctetAs(config.local_as))
+    capabilities: list[Capability] = [IPV4_UNICAST, ROUTE_REFRESH, FourOctetAs(config.local_as)]
+    if config.graceful is not None:
+        family = RestartFamily(Afi.IPV4, Safi.UNICAST, preserved)
+        restart_time_s = config.graceful.restart_time_s
+        notification = True  # RFC 8538 4: wanted whenever graceful restart is
+        capabilities.append(GracefulRestart(restarting, notification, restart_time_s, (family,)))
+    if config.enhanced_refresh:
+        capabilities.append(ENHANCED_ROUTE_REFRESH)
     return Open(
-        two_octet_as(config.local_as), config.hold_time_s, config.router_id, () if bare else capabilities
+        two_octet_as(config.local_as),
+        config.hold_time_s,
+        config.router_id,
+        () if bare else tuple(capabilities),
     )
 
 
@@ -52,11 +78,16 @@ def negotiate(config: SessionConfig, ours: Open, theirs: Open) -> Negotiated:
     _check_speaker(config, theirs)
     _check_hold_time(theirs)
     _check_family(theirs)
-    both_four_octet = all(o.offers(CapabilityCode.FOUR_OCTET_AS) for o in (ours, theirs))
+
+    def both(code: CapabilityCode) -> bool:
+        return ours.offers(code) and theirs.offers(code)
+
     return Negotiated(
         hold_time_s=min(ours.hold_time_s, theirs.hold_time_s),
-        context=Context(four_octet_as=both_four_octet, internal=config.internal),
+        context=Context(four_octet_as=both(CapabilityCode.FOUR_OCTET_AS), internal=config.internal),
         route_refresh=theirs.offers(CapabilityCode.ROUTE_REFRESH),
+        enhanced_refresh=both(CapabilityCode.ENHANCED_ROUTE_REFRESH),
+        graceful=theirs.graceful_restart if ours.graceful_restart is not None else None,
     )
 
 

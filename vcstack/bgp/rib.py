@@ -6,7 +6,7 @@ why a route is missing. Of two tunnels' routes the kernel picks by prefix and me
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from vcstack.bgp.events import RouteChanged
@@ -28,13 +28,17 @@ _LOCAL_PREF = 100
 
 @dataclass(frozen=True, slots=True)
 class ReceivedRoute:
-    """A route of the peer; `denied` says why it is not used, None that it is."""
+    """A route of the peer; `denied` says why it is not used, None that it is.
+
+    A stale one is used like any other until the peer renews it, or does not (RFC 4724 4.2, RFC 7313 4).
+    """
 
     prefix: IPv4Network
     next_hop: IPv4Address
     attributes: PathAttributes
     received_at: float
     denied: str | None
+    stale: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +52,7 @@ class OwnRoute:
 
 
 class AdjRibIn:
-    """What the peer has sent in this session."""
+    """What the peer has sent in this session, and what is still kept of the one before."""
 
     def __init__(self, config: SessionConfig) -> None:
         self._config = config
@@ -76,11 +80,27 @@ class AdjRibIn:
             if used != self._used(prefix)
         ]
 
+    @property
+    def stale(self) -> int:
+        """How many routes the peer has yet to renew."""
+        return sum(route.stale for route in self._routes.values())
+
+    def mark_stale(self) -> None:
+        """Keep every route until the peer sends it again, or until it is purged."""
+        self._routes = {prefix: replace(route, stale=True) for prefix, route in self._routes.items()}
+
+    def purge_stale(self) -> list[RouteChanged]:
+        """Forget what the peer has not sent again."""
+        return self._forget([route for route in self.routes() if route.stale])
+
     def clear(self) -> list[RouteChanged]:
         """Forget everything, as the end of a session does."""
-        used = [RouteChanged(route.prefix, None) for route in self.routes() if route.denied is None]
-        self._routes.clear()
-        return used
+        return self._forget(self.routes())
+
+    def _forget(self, routes: Iterable[ReceivedRoute]) -> list[RouteChanged]:
+        for route in routes:
+            del self._routes[route.prefix]
+        return [RouteChanged(route.prefix, None) for route in routes if route.denied is None]
 
     def _put(
         self, prefix: IPv4Network, next_hop: IPv4Address, attributes: PathAttributes, now: float

@@ -1,8 +1,8 @@
 """One TCP connection and its state machine (RFC 4271 8.2.1.2); fsm.py has the diagram and the table.
 
 A Session does what the table's steps say: it keeps the connection's timers, cuts the byte stream into
-messages, and speaks OPEN, KEEPALIVE and NOTIFICATION. What lies beyond one connection (collisions, damping,
-routes) is its owner's.
+messages that reading.py understands, and speaks OPEN, KEEPALIVE and NOTIFICATION. What lies beyond one
+connection (collisions, damping, routes) is its owner's.
 """
 
 from __future__ import annotations
@@ -13,19 +13,20 @@ from typing import TYPE_CHECKING, Protocol
 from vcstack.bgp.errors import RemoteProtocolError
 from vcstack.bgp.events import Action, Close, Connect, Reset, Send, Side
 from vcstack.bgp.fsm import TRANSITIONS, Event, State, Step
-from vcstack.bgp.iana import ErrorCode, FsmSubcode, MessageType, OpenSubcode
+from vcstack.bgp.iana import ErrorCode, MessageType, RefreshSubtype
 from vcstack.bgp.negotiation import Negotiated, negotiate, our_open
+from vcstack.bgp.reading import Receiver, refusal
 from vcstack.bgp.timers import Timer, Timers
-from vcstack.bgp.wire.notification import Notification, notification_for, parse_notification
-from vcstack.bgp.wire.open import Open, parse_open
-from vcstack.bgp.wire.refresh import RouteRefresh, parse_refresh
-from vcstack.bgp.wire.stream import RawMessage, Stream, build_message
-from vcstack.bgp.wire.update import Update, parse_update
+from vcstack.bgp.wire.notification import Notification
+from vcstack.bgp.wire.refresh import RouteRefresh
+from vcstack.bgp.wire.stream import RawMessage, build_message
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from vcstack.bgp.config import SessionConfig
+    from vcstack.bgp.wire.open import Open
+    from vcstack.bgp.wire.update import Update
     from vcstack.wire.deadline import Deadline
 
 _TIMER_EVENTS = {
@@ -33,21 +34,24 @@ _TIMER_EVENTS = {
     Timer.HOLD: Event.HOLD_TIMER_EXPIRES,
     Timer.KEEPALIVE: Event.KEEPALIVE_TIMER_EXPIRES,
     Timer.IDLE_HOLD: Event.IDLE_HOLD_TIMER_EXPIRES,
+    Timer.SEND_HOLD: Event.SEND_HOLD_TIMER_EXPIRES,
 }
-_FSM_SUBCODES = {
-    State.OPEN_SENT: FsmSubcode.UNEXPECTED_MESSAGE_IN_OPENSENT,
-    State.OPEN_CONFIRM: FsmSubcode.UNEXPECTED_MESSAGE_IN_OPENCONFIRM,
-    State.ESTABLISHED: FsmSubcode.UNEXPECTED_MESSAGE_IN_ESTABLISHED,
+_NOTIFICATIONS = {
+    Step.SEND_CEASE: Notification(ErrorCode.CEASE),
+    Step.SEND_HOLD_EXPIRED: Notification(ErrorCode.HOLD_TIMER_EXPIRED),
+    Step.SEND_BLOCKED: Notification(ErrorCode.SEND_HOLD_TIMER_EXPIRED),
+    Step.SEND_FSM_ERROR: Notification(ErrorCode.FSM_ERROR),
+    Step.SEND_ERROR: Notification(ErrorCode.CEASE),
 }
+"""What these steps send where the reset does not bring a NOTIFICATION of its own."""
 NO_SYN_ANSWER = "no answer to our SYN: peer down, TCP 179 filtered, or BGP password differs"
 
 
 class Owner(Protocol):
     """What a session needs of the peer it belongs to."""
 
-    @property
-    def bare_open(self) -> bool:
-        """The next OPEN has no capabilities."""
+    def next_open(self) -> Open:
+        """Return the OPEN for a new connection."""
 
     def new_connection(self) -> int:
         """Return a number that no connection has had."""
@@ -66,6 +70,9 @@ class Owner(Protocol):
 
     def established(self, session: Session, now: float) -> None:
         """Routes may be exchanged."""
+
+    def malformed_update(self, raw: RawMessage, fault: str) -> None:
+        """An UPDATE had an error, whatever becomes of it and of the session."""
 
     def message_received(self, session: Session, message: Update | RouteRefresh, now: float) -> None:
         """An established session has something to say about routes."""
@@ -98,8 +105,10 @@ class Session:
         self.theirs: Open | None = None
         self.negotiated: Negotiated | None = None
         self.retries = 0
+        self.blocked = False
+        """The peer does not read: what was sent has not left yet."""
         self._timers = Timers(entropy)
-        self._stream = Stream()
+        self._receiver = Receiver(self, owner)
         self._reset: Reset | None = None
         self._message: Update | RouteRefresh | None = None
 
@@ -112,14 +121,18 @@ class Session:
         self._reset = reset or Reset(Side.LOCAL, event.name.replace("_", " ").lower(), now)
         self._enter(transition.state, now)
         for step in transition.steps:
-            self._steps[step](self, now)
+            if step in _NOTIFICATIONS:
+                self._send_notification(_NOTIFICATIONS[step], now)
+            else:
+                self._steps[step](self, now)
         if before is not State.IDLE and transition.state is State.IDLE:
             self._owner.went_idle(self, self._reset, now, damp=Step.DAMP in transition.steps)
 
     def connected(self, connection: int, now: float) -> None:
         """TCP is up."""
         self.connection = connection
-        self._stream = Stream()
+        self.blocked = False
+        self._receiver = Receiver(self, self._owner)
         self.signal(Event.TCP_REQUEST_ACKED if self.outbound else Event.TCP_CONNECTION_CONFIRMED, now)
 
     def lost(self, detail: str, now: float) -> None:
@@ -132,18 +145,33 @@ class Session:
 
     def receive(self, data: bytes, now: float) -> None:
         """Take bytes of the connection; whatever they say becomes events."""
-        connection = self.connection
-        self._stream.feed(data)
-        while self.connection is not None and self.connection == connection:
-            try:
-                raw = self._stream.next_message()
-            except RemoteProtocolError as error:
-                self._refuse(Event.HEADER_ERROR, error, now)
-                return
-            if raw is None:
-                return
-            self._owner.count_message(raw.type, now, sent=False)
-            self._handlers[raw.type](self, raw, now)
+        self._receiver.receive(data, now)
+
+    def agree(self, theirs: Open, now: float) -> None:
+        """Take the peer's OPEN, or refuse it."""
+        try:
+            negotiated = negotiate(self._config, self.ours, theirs)
+        except RemoteProtocolError as error:
+            self.signal(Event.OPEN_ERROR, now, refusal(error, now))
+            return
+        if self._owner.open_received(self, theirs, now):
+            self.theirs, self.negotiated = theirs, negotiated
+            self.signal(Event.OPEN, now)
+
+    def process(self, message: Update | RouteRefresh, now: float) -> None:
+        """Pass what an established session says about routes on to the owner."""
+        self._message = message
+        self.signal(Event.UPDATE, now)
+
+    def block(self, now: float) -> None:
+        """What was sent does not leave: the peer must read before the SendHoldTimer rings."""
+        self.blocked = True
+        self._start_send_hold_timer(now)
+
+    def unblock(self) -> None:
+        """Everything that was sent has left."""
+        self.blocked = False
+        self._timers.stop(Timer.SEND_HOLD)
 
     def handle_timeout(self, now: float) -> None:
         """Ring the timers that are due, earliest first."""
@@ -176,72 +204,9 @@ class Session:
         self._send(MessageType.UPDATE, update.build(self.negotiated.context), now)
         self._restart_keepalive_timer(now)
 
-    def send_refresh(self, now: float) -> None:
-        """Ask for the peer's routes again."""
-        self._send(MessageType.ROUTE_REFRESH, RouteRefresh().build(), now)
-
-    # --- messages -------------------------------------------------------------------------------------
-
-    def _receive_open(self, raw: RawMessage, now: float) -> None:
-        if self.state is not State.OPEN_SENT:
-            self._receive_unexpected(raw, Event.OPEN, now)
-            return
-        try:
-            theirs = parse_open(raw.body)
-            negotiated = negotiate(self._config, self.ours, theirs)
-        except RemoteProtocolError as error:
-            self._refuse(Event.OPEN_ERROR, error, now)
-            return
-        if self._owner.open_received(self, theirs, now):
-            self.theirs, self.negotiated = theirs, negotiated
-            self.signal(Event.OPEN, now)
-
-    def _receive_update(self, raw: RawMessage, now: float) -> None:
-        if self.state is not State.ESTABLISHED or self.negotiated is None:
-            self._receive_unexpected(raw, Event.UPDATE, now)
-            return
-        try:
-            self._message = parse_update(raw.body, self.negotiated.context)
-        except RemoteProtocolError as error:
-            self._refuse(Event.UPDATE_ERROR, error, now)
-            return
-        self.signal(Event.UPDATE, now)
-
-    def _receive_refresh(self, raw: RawMessage, now: float) -> None:
-        if self.state is not State.ESTABLISHED:
-            self._receive_unexpected(raw, Event.UPDATE, now)
-            return
-        self._message = parse_refresh(raw.body)
-        self.signal(Event.UPDATE, now)
-
-    def _receive_keepalive(self, raw: RawMessage, now: float) -> None:
-        self._receive_unexpected(raw, Event.KEEPALIVE, now)
-
-    def _receive_notification(self, raw: RawMessage, now: float) -> None:
-        notification = parse_notification(raw.body)
-        self._owner.notification_received(self, notification, now)
-        wrong_version = (ErrorCode.OPEN_MESSAGE_ERROR, OpenSubcode.UNSUPPORTED_VERSION_NUMBER)
-        is_version = (notification.code, notification.subcode) == wrong_version
-        event = Event.NOTIFICATION_VERSION_ERROR if is_version else Event.NOTIFICATION
-        self.signal(event, now, Reset(Side.REMOTE, "", now, notification))
-
-    def _receive_unexpected(self, raw: RawMessage, event: Event, now: float) -> None:
-        """Raise `event`; where the table has no use for it, the FSM error names the message (RFC 6608 4)."""
-        subcode = _FSM_SUBCODES.get(self.state, FsmSubcode.UNSPECIFIED_ERROR)
-        notification = Notification(ErrorCode.FSM_ERROR, subcode, bytes((raw.type,)))
-        detail = f"{raw.type.name} in {self.state.value}"
-        self.signal(event, now, Reset(Side.LOCAL, detail, now, notification))
-
-    _handlers = {  # noqa: RUF012  a class constant beside its methods
-        MessageType.OPEN: _receive_open,
-        MessageType.UPDATE: _receive_update,
-        MessageType.KEEPALIVE: _receive_keepalive,
-        MessageType.NOTIFICATION: _receive_notification,
-        MessageType.ROUTE_REFRESH: _receive_refresh,
-    }
-
-    def _refuse(self, event: Event, error: RemoteProtocolError, now: float) -> None:
-        self.signal(event, now, Reset(Side.LOCAL, error.detail, now, notification_for(error)))
+    def send_refresh(self, now: float, subtype: RefreshSubtype = RefreshSubtype.REQUEST) -> None:
+        """Ask for the peer's routes again, or mark where ours begin and end."""
+        self._send(MessageType.ROUTE_REFRESH, RouteRefresh(subtype=subtype).build(), now)
 
     # --- steps of the table ---------------------------------------------------------------------------
 
@@ -262,7 +227,7 @@ class Session:
         self.connection = None
 
     def _release(self, _: float) -> None:
-        self._timers.stop(Timer.HOLD, Timer.KEEPALIVE)
+        self._timers.stop(Timer.HOLD, Timer.KEEPALIVE, Timer.SEND_HOLD)
         self.theirs = self.negotiated = self._message = None
 
     def _zero_counter(self, _: float) -> None:
@@ -275,7 +240,7 @@ class Session:
         """Leave the pause to the owner, who learns of it when the machine is Idle."""
 
     def _send_open(self, now: float) -> None:
-        self.ours = our_open(self._config, bare=self._owner.bare_open)
+        self.ours = self._owner.next_open()
         self._send(MessageType.OPEN, self.ours.build(), now)
 
     def _start_large_hold_timer(self, now: float) -> None:
@@ -298,19 +263,9 @@ class Session:
         self._send(MessageType.KEEPALIVE, build_message(MessageType.KEEPALIVE), now)
         self._restart_keepalive_timer(now)
 
-    def _send_cease(self, now: float) -> None:
-        self._send_notification(Notification(ErrorCode.CEASE), now)
-
-    def _send_hold_expired(self, now: float) -> None:
-        self._send_notification(Notification(ErrorCode.HOLD_TIMER_EXPIRED), now)
-
-    def _send_fsm_error(self, now: float) -> None:
-        self._send_notification(Notification(ErrorCode.FSM_ERROR), now)
-
-    def _send_error(self, now: float) -> None:
-        self._send_notification(Notification(ErrorCode.CEASE), now)
-
     def _establish(self, now: float) -> None:
+        if self.blocked:
+            self._start_send_hold_timer(now)
         self._owner.established(self, now)
 
     def _process(self, now: float) -> None:
@@ -332,10 +287,6 @@ class Session:
         Step.START_SESSION_TIMERS: _start_session_timers,
         Step.RESTART_HOLD_TIMER: _restart_hold_timer,
         Step.SEND_KEEPALIVE: _send_keepalive,
-        Step.SEND_CEASE: _send_cease,
-        Step.SEND_HOLD_EXPIRED: _send_hold_expired,
-        Step.SEND_FSM_ERROR: _send_fsm_error,
-        Step.SEND_ERROR: _send_error,
         Step.ESTABLISH: _establish,
         Step.PROCESS: _process,
     }
@@ -354,7 +305,15 @@ class Session:
             self._owner.attempt_failed(Reset(Side.TRANSPORT, NO_SYN_ANSWER, now))
         elif timer is Timer.HOLD:
             reset = Reset(Side.LOCAL, self._silence(), now)
+        elif timer is Timer.SEND_HOLD:
+            reset = Reset(Side.LOCAL, "the peer does not read what we send", now)
         self.signal(event, now, reset)
+
+    def _start_send_hold_timer(self, now: float) -> None:
+        if self.state is State.ESTABLISHED and self.negotiated is not None:
+            delay_s = self._config.send_hold_s(self.negotiated.hold_time_s)
+            if delay_s:
+                self._timers.start(Timer.SEND_HOLD, delay_s, now)
 
     def _silence(self) -> str:
         if self.negotiated is None:

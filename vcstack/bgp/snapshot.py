@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from vcstack.bgp.constants import VERSION
 from vcstack.bgp.fsm import State
 from vcstack.bgp.iana import MessageType
+from vcstack.bgp.wire.stream import build_message
 
 if TYPE_CHECKING:
     from ipaddress import IPv4Address
@@ -18,6 +19,9 @@ if TYPE_CHECKING:
     from vcstack.bgp.exchange import Exchange
     from vcstack.bgp.rib import OwnRoute, ReceivedRoute
     from vcstack.bgp.session import Session
+    from vcstack.bgp.wire.stream import RawMessage
+
+_KEPT_BYTES = 1024
 
 
 def _no_messages() -> dict[str, int]:
@@ -39,6 +43,31 @@ class Counters:
     connections_refused: int = 0
     last_read_at: float | None = None
     last_write_at: float | None = None
+
+    def count_message(self, kind: MessageType, now: float, *, sent: bool) -> None:
+        """Count a message."""
+        name = kind.name.lower()
+        if sent:
+            self.messages_sent[name] += 1
+            self.last_write_at = now
+        else:
+            self.messages_received[name] += 1
+            self.last_read_at = now
+
+
+@dataclass(frozen=True, slots=True)
+class MalformedUpdate:
+    """What was wrong with an UPDATE, and its first 1024 bytes in hexadecimal, the header included."""
+
+    fault: str
+    message: str
+    length: int
+
+    @classmethod
+    def of(cls, raw: RawMessage, fault: str) -> MalformedUpdate:
+        """Keep a message."""
+        message = build_message(raw.type, raw.body)
+        return cls(fault, message[:_KEPT_BYTES].hex(), len(message))
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +101,12 @@ class PeerSnapshot:
     prefixes_denied: int
     prefixes_advertised: int
     max_prefixes: int
-    last_update_fault: str
+    prefixes_stale: int
+    """Received in an earlier session, or before the refresh that goes on, and still in use."""
+    restarting: bool
+    graceful_restart: bool
+    """The peer keeps forwarding, and our routes, over a restart."""
+    last_malformed_update: MalformedUpdate | None
     last_reset: Reset | None
     next_timeout: str | None
     received: tuple[ReceivedRoute, ...]
@@ -88,6 +122,7 @@ def describe(
     *,
     reason: str,
     last_reset: Reset | None,
+    malformed: MalformedUpdate | None,
     connect_retries: int,
     next_timeout: str | None,
 ) -> PeerSnapshot:
@@ -123,7 +158,10 @@ def describe(
         prefixes_denied=len(received) - accepted,
         prefixes_advertised=len(advertised),
         max_prefixes=config.max_prefixes,
-        last_update_fault=exchange.last_fault,
+        prefixes_stale=exchange.rib_in.stale,
+        restarting=exchange.restarting,
+        graceful_restart=exchange.may_restart,
+        last_malformed_update=malformed,
         last_reset=last_reset,
         next_timeout=next_timeout,
         received=received,

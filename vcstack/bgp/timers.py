@@ -1,4 +1,4 @@
-"""The timers of one state machine (RFC 4271 8.1.3, 10)."""
+"""The timers of a state machine and of its routes (RFC 4271 8.1.3, 10; RFC 4724; RFC 9687)."""
 
 from __future__ import annotations
 
@@ -19,6 +19,10 @@ class Timer(Enum):
     HOLD = "HoldTimer"
     KEEPALIVE = "KeepaliveTimer"
     IDLE_HOLD = "IdleHoldTimer"
+    SEND_HOLD = "SendHoldTimer"
+    RESTART = "restart timer"
+    STALE = "stale timer"
+    DEFERRAL = "Selection_Deferral_Timer"
 
 
 class Timers:

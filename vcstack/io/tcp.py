@@ -1,25 +1,32 @@
 """TCP for one BGP peer: it obeys a bgp.Peer's actions and feeds it what happens, on the running event loop.
 
 The sockets are the kernel's and are bound to the tunnel's address and device, so that BGP leaves through the
-tunnel like everything else. What they are given before they connect or listen: the TCP MD5 key (RFC 2385),
-a maximum segment size that fits the tunnel, and the TTL that keeps strangers away (1, or 255 by RFC 5082).
+tunnel like everything else; tcp_socket.py makes them.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-import errno
 import os
 import socket
-import struct
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, cast
 
 from vcstack.bgp.constants import PORT
 from vcstack.bgp.events import Close, Connect, Send
 from vcstack.io import clock
 from vcstack.io.driver import Driver
+from vcstack.io.tcp_socket import (
+    IP_AND_TCP_HEADERS,
+    USER_TIMEOUT_S,
+    TcpOptions,
+    check_password,
+    describe,
+    open_socket,
+    set_password,
+    ttl,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
@@ -29,44 +36,11 @@ if TYPE_CHECKING:
     from vcstack.bgp.peer import Peer
     from vcstack.wire.secret import Secret
 
-_TCP_MD5SIG = 14  # linux/tcp.h; the key structure is padded to its 80 bytes
-MAX_PASSWORD_BYTES = 80
-_IP_MINTTL = 21
 _IP_FREEBIND = 15
-_TOS_INTERNETWORK_CONTROL = 0xC0  # RFC 4271 appendix E
-_IP_AND_TCP_HEADERS = 40
 _BACKLOG = 4
 _LINGER_S = 2.0
 """How long a closed connection may take to deliver its NOTIFICATION."""
 _LISTEN_RETRY_S = 5.0
-_USER_TIMEOUT_S = 180.0
-"""For a session without a hold time; the others give up on unacknowledged bytes with their hold time."""
-
-_ERRORS = {
-    errno.ECONNREFUSED: "connection refused: nothing listens on the peer's TCP 179",
-    errno.ECONNRESET: "connection reset by the peer",
-    errno.ETIMEDOUT: "no answer from the peer within the TCP timeout",
-    errno.EHOSTUNREACH: "the peer's address is unreachable",
-    errno.ENETUNREACH: "no route to the peer's address",
-    errno.EADDRNOTAVAIL: "the local tunnel address is not on this host",
-    errno.ENODEV: "the tunnel interface does not exist",
-}
-
-
-@dataclass(frozen=True, slots=True)
-class TcpOptions:
-    """What every socket of a peer is given."""
-
-    interface: str | None = None
-    """Name of the device that the traffic is bound to."""
-    password: Secret | None = None
-    """TCP MD5 key, at most 80 bytes."""
-    tunnel_mtu: int | None = None
-    """Caps the segment size at 40 bytes less; in bytes."""
-    gtsm: bool = False
-    """RFC 5082: send with TTL 255 and accept nothing that has passed a router; else send with TTL 1."""
-    user_timeout_s: float = _USER_TIMEOUT_S
-    """How long sent bytes may stay unacknowledged."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,9 +80,9 @@ class BgpDriver:
         gtsm: bool = False,
         port: int = PORT,
     ) -> None:
-        if password is not None and len(password) > MAX_PASSWORD_BYTES:
-            raise ValueError(f"a BGP password has at most {MAX_PASSWORD_BYTES} bytes")
-        user_timeout_s = float(peer.config.hold_time_s or _USER_TIMEOUT_S)
+        check_password(password)
+        send_hold_s = peer.config.send_hold_s(peer.config.hold_time_s)
+        user_timeout_s = send_hold_s + _LINGER_S if send_hold_s else USER_TIMEOUT_S
         self.peer = peer
         self.options = TcpOptions(interface, password, tunnel_mtu, gtsm, user_timeout_s)
         self._local, self._remote, self._port = str(local), str(remote), port
@@ -118,6 +92,7 @@ class BgpDriver:
         self._listener: socket.socket | None = None
         self._listen_error = ""
         self._attempts: dict[int, asyncio.Task[None]] = {}
+        self._connecting: dict[int, socket.socket] = {}
         self._connections: dict[int, Connection] = {}
         self._closing: set[Connection] = set()
         self._listen_timer: asyncio.TimerHandle | None = None
@@ -136,6 +111,27 @@ class BgpDriver:
             self._stop_listening()
             self._driver.call(lambda now: self.peer.stop(now, reason))
 
+    def suspend(self) -> None:
+        """Close without a word and listen no more: this process restarts, and the peer keeps our routes."""
+        if self._running:
+            self._running = False
+            self._stop_listening()
+            self._driver.call(self.peer.suspend)
+
+    def set_password(self, password: Secret | None) -> None:
+        """Change the TCP MD5 key of every socket; ValueError when it is too long.
+
+        Connections to come use it, and so does the one that stands: its session survives if the peer changes
+        its key too before the hold time is over.
+        """
+        check_password(password)
+        self.options = replace(self.options, password=password)
+        listener = [self._listener] if self._listener is not None else []
+        for sock in (*listener, *self._connecting.values()):
+            set_password(sock, self._remote, password)
+        for connection in self._connections.values():
+            connection.set_password(self._remote, password)
+
     def call(self, action: Callable[[float], object]) -> None:
         """Use the peer beside the transport: `action` gets the time, as in `call(peer.refresh)`."""
         self._driver.call(action)
@@ -153,10 +149,10 @@ class BgpDriver:
             remote=connection.address("peername") if connection else None,
             listening=self._listener is not None,
             listen_error=self._listen_error,
-            ttl=_ttl(self.options),
+            ttl=ttl(self.options),
             gtsm=self.options.gtsm,
             md5=self.options.password is not None,
-            max_segment_bytes=mtu - _IP_AND_TCP_HEADERS if mtu else None,
+            max_segment_bytes=mtu - IP_AND_TCP_HEADERS if mtu else None,
         )
 
     # --- what connections report ----------------------------------------------------------------------
@@ -177,6 +173,14 @@ class BgpDriver:
         """The peer or the network has ended a connection."""
         if self._connections.pop(number, None) is not None:
             self._driver.call(lambda now: self.peer.connection_closed(number, now, error))
+
+    def blocked(self, number: int) -> None:
+        """What was written does not leave."""
+        self._driver.call(lambda now: self.peer.connection_blocked(number, now))
+
+    def unblocked(self, number: int) -> None:
+        """Everything that was written has left."""
+        self._driver.call(lambda now: self.peer.connection_unblocked(number, now))
 
     # --- actions --------------------------------------------------------------------------------------
 
@@ -216,7 +220,8 @@ class BgpDriver:
     async def _connect(self, number: int) -> None:
         try:
             with contextlib.ExitStack() as undo:
-                sock = undo.enter_context(_socket(self._remote, self.options))
+                sock = undo.enter_context(open_socket(self._remote, self.options))
+                self._connecting[number] = sock
                 sock.bind((self._local, 0))
                 await asyncio.get_running_loop().sock_connect(sock, (self._remote, self._port))
                 await self._adopt(number, sock, outbound=True)
@@ -224,6 +229,8 @@ class BgpDriver:
         except OSError as error:
             reason = describe(error)
             self._driver.call(lambda now: self.peer.connection_failed(number, reason, now))
+        finally:
+            self._connecting.pop(number, None)
 
     async def _adopt(self, number: int, sock: socket.socket, *, outbound: bool) -> None:
         connection = Connection(self, number, outbound=outbound)
@@ -245,7 +252,7 @@ class BgpDriver:
 
     def _open_listener(self) -> socket.socket:
         with contextlib.ExitStack() as undo:
-            listener = undo.enter_context(_socket(self._remote, self.options))
+            listener = undo.enter_context(open_socket(self._remote, self.options))
             listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             listener.setsockopt(socket.IPPROTO_IP, _IP_FREEBIND, 1)  # the address may come later
             listener.bind((self._local, self._port))
@@ -294,11 +301,20 @@ class Connection(asyncio.Protocol):
         """Keep the transport, which is one of a socket, before any byte arrives."""
         # uvloop's transports have the methods of asyncio.Transport without being instances of it.
         self._transport = cast("asyncio.Transport", transport)
+        self._transport.set_write_buffer_limits(high=0)  # one byte that stays is worth a report
         self._driver.opened(self)
 
     def data_received(self, data: bytes) -> None:
         """Pass bytes on."""
         self._driver.received(self.number, data)
+
+    def pause_writing(self) -> None:
+        """The kernel takes no more: the peer does not read."""
+        self._driver.blocked(self.number)
+
+    def resume_writing(self) -> None:
+        """The kernel has taken everything."""
+        self._driver.unblocked(self.number)
 
     def eof_received(self) -> bool:
         """The peer has closed its direction; the transport closes ours."""
@@ -324,51 +340,13 @@ class Connection(asyncio.Protocol):
             self._transport.write_eof()
         asyncio.get_running_loop().call_later(_LINGER_S, self._transport.abort)
 
+    def set_password(self, remote: str, password: Secret | None) -> None:
+        """Change the TCP MD5 key; both event loops lend the descriptor, but not every method of a socket."""
+        if self._transport is not None:
+            descriptor = os.dup(self._transport.get_extra_info("socket").fileno())
+            with socket.socket(fileno=descriptor) as sock, contextlib.suppress(OSError):
+                set_password(sock, remote, password)  # an old kernel keeps the old key here
+
     def address(self, which: str) -> tuple[str, int] | None:
         """Return "sockname" or "peername"."""
         return self._transport.get_extra_info(which) if self._transport is not None else None
-
-
-def describe(error: Exception) -> str:
-    """Say in words what the network did to us."""
-    code = error.errno if isinstance(error, OSError) else None
-    if code is None:
-        return str(error)
-    return _ERRORS.get(code) or os.strerror(code)
-
-
-def _socket(remote: str, options: TcpOptions) -> socket.socket:
-    with contextlib.ExitStack() as undo:
-        sock = undo.enter_context(socket.socket(socket.AF_INET, socket.SOCK_STREAM))
-        sock.setblocking(False)
-        _configure(sock, remote, options)
-        undo.pop_all()
-    return sock
-
-
-def _configure(sock: socket.socket, remote: str, options: TcpOptions) -> None:
-    if options.interface is not None:
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, options.interface.encode())
-    sock.setsockopt(socket.IPPROTO_IP, socket.IP_TTL, _ttl(options))
-    if options.gtsm:
-        sock.setsockopt(socket.IPPROTO_IP, _IP_MINTTL, 255)
-    sock.setsockopt(socket.IPPROTO_IP, socket.IP_TOS, _TOS_INTERNETWORK_CONTROL)
-    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    timeout_ms = int(options.user_timeout_s * 1000)
-    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, timeout_ms)
-    if options.tunnel_mtu is not None:
-        mss = options.tunnel_mtu - _IP_AND_TCP_HEADERS
-        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_MAXSEG, mss)
-    if options.password is not None:
-        sock.setsockopt(socket.IPPROTO_TCP, _TCP_MD5SIG, _md5_key(remote, options.password))
-
-
-def _ttl(options: TcpOptions) -> int:
-    return 255 if options.gtsm else 1
-
-
-def _md5_key(remote: str, password: Secret) -> bytes:
-    """Build struct tcp_md5sig: sockaddr_storage, flags, prefix length, key length, interface index, key."""
-    key = password.reveal()
-    address = struct.pack("=HH4s", socket.AF_INET, 0, socket.inet_aton(remote)).ljust(128, b"\0")
-    return address + struct.pack("=BBHi80s", 0, 0, len(key), 0, key)

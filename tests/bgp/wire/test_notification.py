@@ -1,14 +1,21 @@
-"""RFC 4271 4.5, RFC 4486, RFC 9003."""
+"""RFC 4271 4.5, RFC 4486, RFC 9003, RFC 8538, RFC 7313."""
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.bgp.strategies import notifications, quick, refreshes
-from vcstack.bgp.errors import UpdateError
-from vcstack.bgp.iana import CeaseSubcode, ErrorCode, UpdateSubcode
-from vcstack.bgp.wire.notification import Notification, cease, notification_for, parse_notification
+from vcstack.bgp.errors import RefreshError, UpdateError
+from vcstack.bgp.iana import CeaseSubcode, ErrorCode, MessageType, RefreshSubtype, UpdateSubcode
+from vcstack.bgp.wire.notification import (
+    Notification,
+    cease,
+    hard_reset,
+    notification_for,
+    parse_notification,
+)
 from vcstack.bgp.wire.refresh import RouteRefresh, parse_refresh
+from vcstack.bgp.wire.stream import build_message
 
 
 @quick
@@ -21,8 +28,29 @@ def test_round_trip_and_text(value: Notification) -> None:
 @quick
 @given(refreshes)
 def test_refresh_round_trip(value: RouteRefresh) -> None:
-    assert parse_refresh(value.build()[19:]) == value
-    assert parse_refresh(value.build()[19:] + b"filters") == value
+    assert parse_refresh(value.build()[19:], enhanced=True) == value
+    assert parse_refresh(value.build()[19:] + b"filters", enhanced=False) == value
+
+
+@pytest.mark.parametrize("subtype", [RefreshSubtype.BEGIN, RefreshSubtype.END])
+def test_a_marker_of_a_wrong_length(subtype: RefreshSubtype) -> None:
+    """RFC 7313 5: the data is the whole message."""
+    body = RouteRefresh(subtype=subtype).build()[19:] + b"x"
+    with pytest.raises(RefreshError) as caught:
+        parse_refresh(body, enhanced=True)
+    assert caught.value.data == build_message(MessageType.ROUTE_REFRESH, body)
+    assert parse_refresh(body, enhanced=False).subtype == subtype
+
+
+def test_a_hard_reset_tells_its_cause() -> None:
+    """RFC 8538 3.1, 5.2."""
+    cause = cease(CeaseSubcode.ADMINISTRATIVE_SHUTDOWN, "going home")
+    notification = hard_reset(cause)
+    assert parse_notification(notification.build()[19:]).wrapped == cause
+    assert str(notification) == 'Cease/Hard Reset (6/9): Cease/Administrative Shutdown (6/2): "going home"'
+    assert str(hard_reset(notification)) == "Cease/Hard Reset (6/9): Cease/Hard Reset (6/9)"
+    bare = Notification(ErrorCode.CEASE, CeaseSubcode.HARD_RESET)
+    assert (bare.wrapped, str(bare)) == (None, "Cease/Hard Reset (6/9)")
 
 
 @pytest.mark.parametrize(

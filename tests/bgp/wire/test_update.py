@@ -73,7 +73,7 @@ def test_any_bytes(data: bytes, four: bool, internal: bool) -> None:
         update = parse_update(data, context)
     except UpdateError:
         return
-    assert update.is_end_of_rib in {True, False}
+    assert update.end_of_rib in {True, False}
 
 
 @quick
@@ -122,10 +122,12 @@ def test_prefixes_with_stray_bits_are_masked(prefixes: tuple[IPv4Network, ...]) 
 
 
 def test_end_of_rib() -> None:
-    assert parse_update(body(b"", b""), NEW).is_end_of_rib
-    assert not parse_update(body(), NEW).is_end_of_rib
+    assert parse_update(body(b"", b""), NEW).end_of_rib
+    assert not parse_update(body(), NEW).end_of_rib
     unreach = attribute(15, OPTIONAL_NON_TRANSITIVE, "000101")
-    assert parse_update(body((unreach,), b""), NEW).is_end_of_rib
+    assert parse_update(body((unreach,), b""), NEW).end_of_rib
+    of_ipv6 = attribute(15, OPTIONAL_NON_TRANSITIVE, "000201")
+    assert not parse_update(body((of_ipv6,), b""), NEW).end_of_rib
 
 
 @pytest.mark.parametrize("data", ["", "00", "0000", "000500000000", "00000005", "0001180000"])

@@ -61,6 +61,55 @@ class FourOctetAs:
 
 
 @dataclass(frozen=True, slots=True)
+class RestartFamily:
+    """A family of the graceful restart capability; `preserved` is the F bit: packets were forwarded on."""
+
+    afi: Afi
+    safi: Safi
+    preserved: bool
+
+
+@dataclass(frozen=True, slots=True)
+class GracefulRestart:
+    """RFC 4724 3, RFC 8538 2: whether the sender has restarted, and how long to wait for it when it does.
+
+     0                   1
+     0 1 2 3 4 5 6 7 8 9 0 1 2 3 4 5
+    +-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+
+    |R|N| 0 |  Restart Time in s    |    then for each family: AFI (2 octets), SAFI (1), F and seven zeros (1)
+    +-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+
+    """
+
+    restarting: bool
+    notification: bool
+    restart_time_s: int
+    families: tuple[RestartFamily, ...] = ()
+
+    @property
+    def code(self) -> CapabilityCode:
+        """The capability's code."""
+        return CapabilityCode.GRACEFUL_RESTART
+
+    @property
+    def value(self) -> bytes:
+        """The capability's value."""
+        flags = self.restarting * _RESTARTING | self.notification * _NOTIFICATION
+        families = (
+            family.afi.to_bytes(2) + bytes((family.safi, family.preserved * _PRESERVED))
+            for family in self.families
+        )
+        return (flags | self.restart_time_s).to_bytes(2) + b"".join(families)
+
+    def family(self, afi: Afi, safi: Safi) -> RestartFamily | None:
+        """Return what is said of a family, or None when it is not named."""
+        found = (family for family in self.families if (family.afi, family.safi) == (afi, safi))
+        return next(found, None)
+
+    def __str__(self) -> str:
+        return "graceful restart"
+
+
+@dataclass(frozen=True, slots=True)
 class OtherCapability:
     """A capability whose presence is all that matters here, or that this speaker does not know."""
 
@@ -71,10 +120,16 @@ class OtherCapability:
         return self.code.name.lower().replace("_", " ")
 
 
-Capability = Multiprotocol | FourOctetAs | OtherCapability
+Capability = Multiprotocol | FourOctetAs | GracefulRestart | OtherCapability
 
 IPV4_UNICAST = Multiprotocol(Afi.IPV4, Safi.UNICAST)
 ROUTE_REFRESH = OtherCapability(CapabilityCode.ROUTE_REFRESH)
+ENHANCED_ROUTE_REFRESH = OtherCapability(CapabilityCode.ENHANCED_ROUTE_REFRESH)
+
+MAX_RESTART_TIME_S = 0xFFF
+_RESTARTING = 0x8000
+_NOTIFICATION = 0x4000
+_PRESERVED = 0x80
 
 
 def parse_capabilities(data: bytes) -> tuple[Capability, ...]:
@@ -101,7 +156,21 @@ def _parse_one(code: CapabilityCode, value: bytes) -> Capability:
     if code == CapabilityCode.FOUR_OCTET_AS:
         _check_length(code, value, 4)
         return FourOctetAs(int.from_bytes(value))
+    if code == CapabilityCode.GRACEFUL_RESTART and len(value) % 4 == 2:
+        return _parse_graceful_restart(value)
     return OtherCapability(code, value)
+
+
+def _parse_graceful_restart(value: bytes) -> GracefulRestart:
+    word = int.from_bytes(value[:2])
+    families = tuple(
+        RestartFamily(
+            Afi(int.from_bytes(value[at : at + 2])), Safi(value[at + 2]), bool(value[at + 3] & _PRESERVED)
+        )
+        for at in range(2, len(value), 4)
+    )
+    restart_time_s = word & MAX_RESTART_TIME_S
+    return GracefulRestart(bool(word & _RESTARTING), bool(word & _NOTIFICATION), restart_time_s, families)
 
 
 def _check_length(code: CapabilityCode, value: bytes, length: int) -> None:

@@ -52,7 +52,22 @@ class Notification:
         except UnicodeDecodeError:
             return f"malformed communication {self.data.hex()}"
 
+    @property
+    def wrapped(self) -> Notification | None:
+        """What a Hard Reset says of its cause (RFC 8538 3.1)."""
+        if not self.is_hard_reset or len(self.data) < 2:
+            return None
+        return Notification(ErrorCode(self.data[0]), self.data[1], self.data[2:])
+
+    @property
+    def is_hard_reset(self) -> bool:
+        """RFC 8538 3: no route survives this one."""
+        return (self.code, self.subcode) == (ErrorCode.CEASE, CeaseSubcode.HARD_RESET)
+
     def __str__(self) -> str:
+        cause = self.wrapped
+        if cause is not None:  # one inside another one is data like any other
+            return f"{self.name}: {cause.name if cause.is_hard_reset else cause}"
         said = self.communication
         return f'{self.name}: "{said}"' if said else self.name
 
@@ -72,6 +87,12 @@ def cease(subcode: CeaseSubcode, communication: str = "") -> Notification:
     text = communication.encode()[:SHUTDOWN_COMMUNICATION_BYTES].decode(errors="ignore").encode()
     data = bytes((len(text),)) + text if text and subcode in _WITH_COMMUNICATION else b""
     return Notification(ErrorCode.CEASE, subcode, data)
+
+
+def hard_reset(cause: Notification) -> Notification:
+    """Wrap a NOTIFICATION so that the session is not restarted gracefully (RFC 8538 3.1)."""
+    data = bytes((cause.code, cause.subcode)) + cause.data
+    return Notification(ErrorCode.CEASE, CeaseSubcode.HARD_RESET, data)
 
 
 def notification_for(error: RemoteProtocolError) -> Notification:

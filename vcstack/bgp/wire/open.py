@@ -25,7 +25,13 @@ from ipaddress import IPv4Address
 from vcstack.bgp.constants import AS_TRANS, MAX_TWO_OCTET_AS, VERSION
 from vcstack.bgp.errors import OpenError
 from vcstack.bgp.iana import CapabilityCode, MessageType, OpenSubcode, ParameterType
-from vcstack.bgp.wire.capability import Capability, FourOctetAs, build_capabilities, parse_capabilities
+from vcstack.bgp.wire.capability import (
+    Capability,
+    FourOctetAs,
+    GracefulRestart,
+    build_capabilities,
+    parse_capabilities,
+)
 from vcstack.bgp.wire.stream import build_message
 from vcstack.wire.reader import Reader, WireError
 
@@ -52,6 +58,12 @@ class Open:
     def offers(self, code: CapabilityCode) -> bool:
         """Say whether a capability of this code is in the message."""
         return any(capability.code == code for capability in self.capabilities)
+
+    @property
+    def graceful_restart(self) -> GracefulRestart | None:
+        """The graceful restart capability; of several the last counts (RFC 4724 3)."""
+        found = [capability for capability in self.capabilities if isinstance(capability, GracefulRestart)]
+        return found[-1] if found else None
 
     def build(self) -> bytes:
         """Build the whole message, with all capabilities in one parameter."""

@@ -6,23 +6,25 @@
     |              AFI              |   Subtype     |     SAFI      |
     +-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+
 
-The subtype octet was reserved and is that of RFC 7313; outbound route filters may follow (RFC 5291).
+The subtype octet was reserved and is that of RFC 7313 3.2, whose markers stand around the answer to a
+request. Outbound route filters may follow a request (RFC 5291).
 """
 
 from dataclasses import dataclass
 
-from vcstack.bgp.iana import Afi, MessageType, Safi
+from vcstack.bgp.errors import RefreshError
+from vcstack.bgp.iana import Afi, MessageType, RefreshSubcode, RefreshSubtype, Safi
 from vcstack.bgp.wire.stream import build_message
 from vcstack.wire.reader import Reader
 
 
 @dataclass(frozen=True, slots=True)
 class RouteRefresh:
-    """A wish to see the routes of one family again, when `subtype` is zero."""
+    """A wish to see the routes of one family again, or a marker around the answer."""
 
     afi: Afi = Afi.IPV4
     safi: Safi = Safi.UNICAST
-    subtype: int = 0
+    subtype: RefreshSubtype = RefreshSubtype.REQUEST
 
     def build(self) -> bytes:
         """Build the whole message."""
@@ -30,8 +32,15 @@ class RouteRefresh:
         return build_message(MessageType.ROUTE_REFRESH, body)
 
 
-def parse_refresh(body: bytes) -> RouteRefresh:
-    """Parse a ROUTE-REFRESH; filters behind it were never negotiated and are not looked at."""
+def parse_refresh(body: bytes, *, enhanced: bool) -> RouteRefresh:
+    """Parse a ROUTE-REFRESH; filters behind it were never negotiated and are not looked at.
+
+    RefreshError for a marker of a wrong length, between speakers of RFC 7313.
+    """
     reader = Reader(body, "ROUTE-REFRESH")
-    afi, subtype, safi = Afi(reader.u16()), reader.u8(), Safi(reader.u8())
+    afi, subtype, safi = Afi(reader.u16()), RefreshSubtype(reader.u8()), Safi(reader.u8())
+    if enhanced and subtype in {RefreshSubtype.BEGIN, RefreshSubtype.END} and reader.remaining:
+        detail = f"ROUTE-REFRESH {subtype.name} of {len(body)} bytes"
+        message = build_message(MessageType.ROUTE_REFRESH, body)  # RFC 7313 5
+        raise RefreshError(RefreshSubcode.INVALID_MESSAGE_LENGTH, detail, message)
     return RouteRefresh(afi, safi, subtype)

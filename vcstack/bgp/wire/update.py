@@ -15,7 +15,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from ipaddress import IPv4Address, IPv4Network
 from typing import TYPE_CHECKING
 
@@ -32,6 +32,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 Prefixes = tuple[IPv4Network, ...]
+_END_OF_RIB = frozenset(map(bytes.fromhex, ("00000000", "00000006800f03000101", "00000007900f0003000101")))
+"""RFC 4724 2: nothing at all, or an MP_UNREACH_NLRI that names IPv4 unicast and no prefix."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,11 +48,8 @@ class Update:
     announced: Prefixes = ()
     multiprotocol: MpReach | None = None
     faults: tuple[Fault, ...] = ()
-
-    @property
-    def is_end_of_rib(self) -> bool:
-        """RFC 4724 2: an UPDATE that says nothing."""
-        return not (self.withdrawn or self.announced or self.attributes or self.faults)
+    end_of_rib: bool = field(default=False, compare=False)
+    """The sender has sent all its routes (RFC 4724 2)."""
 
     def reachable(self) -> Iterator[tuple[IPv4Network, IPv4Address | None]]:
         """Every announced prefix with its own next hop."""
@@ -69,6 +68,8 @@ class Update:
 
 def parse_update(body: bytes, context: Context) -> Update:
     """Parse an UPDATE; UpdateError where even RFC 7606 resets the session."""
+    if body in _END_OF_RIB:
+        return Update(end_of_rib=True)
     withdrawn, attributes_reader, announced = _split(body)
     has_attributes = attributes_reader.remaining > 0
     found = parse_attributes(attributes_reader, context)
