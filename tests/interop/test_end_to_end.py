@@ -34,6 +34,19 @@ def road(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Deployment]
         yield deployment.start()
 
 
+@pytest.fixture(scope="module")
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]:
+    with Deployment(tmp_path_factory.mktemp("shared")) as made:
+        yield made
+
+
+@pytest.fixture
+def standing(shared: Deployment) -> Deployment:
+    """Both tunnels up, whatever the test before did to them."""
+    shared.mend().cpe.up(timeout_s=60)
+    return shared
+
+
 @pytest.fixture
 def deployment(tmp_path: Path) -> Iterator[Deployment]:
     with Deployment(tmp_path) as made:
@@ -91,10 +104,9 @@ def test_packets_cross_both_tunnels(road: Deployment, request: pytest.FixtureReq
     }
 
 
-def test_the_command_line_shows_what_the_daemon_knows(deployment: Deployment) -> None:
-    deployment.start().cpe.up()
-    socket = ("--socket", str(deployment.cpe.socket))
-    screen = deployment.cpe_space.run(*cli("status", *socket)).stdout
+def test_the_command_line_shows_what_the_daemon_knows(standing: Deployment) -> None:
+    socket = ("--socket", str(standing.cpe.socket))
+    screen = standing.cpe_space.run(*cli("status", *socket)).stdout
     assert "established with" in screen
     for view, word in (
         ("ikev2", "aes256gcm16"),
@@ -103,72 +115,82 @@ def test_the_command_line_shows_what_the_daemon_knows(deployment: Deployment) ->
         ("bgp", "Established"),
         ("routes", "10.77.0.128/25"),
     ):
-        assert word.lower() in deployment.cpe_space.run(*cli("show", view, *socket)).stdout.lower()
-        json.loads(deployment.cpe_space.run(*cli("show", view, *socket, "--json")).stdout)
-    assert deployment.cpe_space.run(*cli("status", "--socket", "/absent"), check=False).returncode == 3
+        assert word.lower() in standing.cpe_space.run(*cli("show", view, *socket)).stdout.lower()
+        json.loads(standing.cpe_space.run(*cli("show", view, *socket, "--json")).stdout)
+    assert standing.cpe_space.run(*cli("status", "--socket", "/absent"), check=False).returncode == 3
 
 
-def test_a_silent_centre_is_replaced_by_the_other_and_comes_back(deployment: Deployment) -> None:
-    deployment.start().cpe.up()
-    assert deployment.lan.ping(A.host)
-    deployment.cut(A)
-    wait_until(lambda: deployment.lan.ping(A.host), 10, "A's host through B")
-    assert deployment.cpe.layer("dc-a", "gre")["state"] == "down"
-    assert ("10.77.0.0/25", "vc-dc-a", 196) not in kernel_routes(deployment)
-    deployment.cut(A, cut=False)
-    deployment.cpe.up(timeout_s=60)
-    wait_until(lambda: ("10.77.0.0/25", "vc-dc-a", 196) in kernel_routes(deployment), 5, "A's own route")
-    assert deployment.lan.ping(A.host)
+def test_the_tunnels_view_names_the_peers_keepalives(standing: Deployment) -> None:
+    command = cli("show", "tunnel", "--json", "--socket", str(standing.cpe.socket))
+
+    def keepalives() -> list[dict[str, Any]]:
+        shown = json.loads(standing.cpe_space.run(*command).stdout)
+        return [shown[name]["keepalives"] for name in ("dc-a", "dc-b")]
+
+    both = "both ends send keepalives and answer them"
+    wait_until(lambda: [info["verdict"] for info in keepalives()] == [both] * 2, 10, "both ends to ask")
+    for info in keepalives():
+        assert info["dialect"] == "Cisco"
+        assert info["requests"]["Cisco"] >= info["reflected"] > 0
+        assert (info["refused"], info["on_hold_for"]) == ({}, 0)
 
 
-def test_a_centre_that_says_goodbye_is_left_at_once(deployment: Deployment) -> None:
-    deployment.start().cpe.up()
-    deployment.centres["dc-a"].signal(signal.SIGTERM)
+def test_a_silent_centre_is_replaced_by_the_other_and_comes_back(standing: Deployment) -> None:
+    assert standing.lan.ping(A.host)
+    standing.cut(A)
+    wait_until(lambda: standing.lan.ping(A.host), 10, "A's host through B")
+    assert standing.cpe.layer("dc-a", "gre")["state"] == "down"
+    assert ("10.77.0.0/25", "vc-dc-a", 196) not in kernel_routes(standing)
+    standing.cut(A, cut=False)
+    standing.cpe.up(timeout_s=60)
+    wait_until(lambda: ("10.77.0.0/25", "vc-dc-a", 196) in kernel_routes(standing), 5, "A's own route")
+    assert standing.lan.ping(A.host)
+
+
+def test_a_centre_that_says_goodbye_is_left_at_once(standing: Deployment) -> None:
+    standing.centres["dc-a"].signal(signal.SIGTERM)
     started = time.monotonic()
-    wait_until(lambda: deployment.lan.ping(A.host), 5, "A's host through B")
+    wait_until(lambda: standing.lan.ping(A.host), 5, "A's host through B")
     assert time.monotonic() - started < 3
-    assert deployment.centres["dc-a"].wait() == 0
+    assert standing.centres["dc-a"].wait() == 0
 
 
-def test_without_a_tunnel_nothing_leaves_in_clear(deployment: Deployment) -> None:
-    deployment.start().cpe.up()
-    deployment.cpe_space.route("default", "198.51.100.10")
+def test_without_a_tunnel_nothing_leaves_in_clear(standing: Deployment) -> None:
+    standing.cpe_space.route("default", "198.51.100.20")
     for centre in (A, B):
-        deployment.cut(centre)
-    wait_until(lambda: kernel_routes(deployment) == {("10.77.0.0/24", None, 4196)}, 10, "the routes to go")
-    refused = deployment.lan.run("ping", "-c1", "-W1", A.host, check=False).stdout
+        standing.cut(centre)
+    wait_until(lambda: kernel_routes(standing) == {("10.77.0.0/24", None, 4196)}, 10, "the routes to go")
+    refused = standing.lan.run("ping", "-c1", "-W1", A.host, check=False).stdout
     assert "Unreachable" in refused
+    standing.cpe_space.ip("route", "delete", "default")
 
 
-def test_sigterm_leaves_nothing_and_tells_the_peers(deployment: Deployment) -> None:
-    deployment.start().cpe.up()
-    deployment.cpe.signal(signal.SIGTERM)
-    assert deployment.cpe.wait() == 0
-    assert leftovers(deployment) == []
-    wait_until(lambda: deployment.centres["dc-a"].layer("dc-a", "ike")["state"] != "up", 2, "A to notice")
+def test_sigterm_leaves_nothing_and_tells_the_peers(standing: Deployment) -> None:
+    standing.cpe.signal(signal.SIGTERM)
+    assert standing.cpe.wait() == 0
+    assert leftovers(standing) == []
+    wait_until(lambda: standing.centres["dc-a"].layer("dc-a", "ike")["state"] != "up", 2, "A to notice")
 
 
-def test_a_killed_daemon_is_cleaned_up_by_its_successor(deployment: Deployment) -> None:
-    deployment.start().cpe.up()
-    deployment.cpe.signal(signal.SIGKILL)
-    deployment.cpe.wait()
-    assert ("10.77.0.0/24", None, 4196) in kernel_routes(deployment)
-    deployment.cpe.start()
-    deployment.cpe.up(timeout_s=60)
-    assert deployment.lan.ping(A.host)
-    deployment.cpe.signal(signal.SIGTERM)
-    assert deployment.cpe.wait() == 0
-    assert leftovers(deployment) == []
+def test_a_killed_daemon_is_cleaned_up_by_its_successor(standing: Deployment) -> None:
+    standing.cpe.signal(signal.SIGKILL)
+    standing.cpe.wait()
+    assert ("10.77.0.0/24", None, 4196) in kernel_routes(standing)
+    standing.cpe.start()
+    standing.cpe.up(timeout_s=60)
+    assert standing.lan.ping(A.host)
+    standing.cpe.signal(signal.SIGINT)
+    assert standing.cpe.wait() == 0
+    assert leftovers(standing) == []
 
 
-def test_a_killed_forwarder_is_replaced_and_the_tunnel_heals(deployment: Deployment) -> None:
-    deployment.start().cpe.up()
-    before = deployment.cpe.ask("show", "tunnel")["dc-a"]["forwarder_pid"]
-    deployment.cpe_space.run("kill", "-9", str(before))
-    wait_until(lambda: deployment.cpe.layer("dc-a", "bgp")["state"] != "up", 5, "the loss to show")
-    deployment.cpe.up(timeout_s=20)
-    assert deployment.cpe.ask("show", "tunnel")["dc-a"]["forwarder_pid"] != before
-    assert deployment.lan.ping(A.host, count=3)
+def test_a_killed_forwarder_is_replaced_and_the_tunnel_heals(standing: Deployment) -> None:
+    before = standing.cpe.ask("show", "tunnel")["dc-a"]["forwarder_pid"]
+    standing.cpe_space.run("kill", "-9", str(before))
+    wait_until(lambda: standing.cpe.layer("dc-a", "bgp")["state"] != "up", 5, "the loss to show")
+    standing.cpe.up(timeout_s=20)
+    assert standing.cpe.ask("show", "tunnel")["dc-a"]["forwarder_pid"] != before
+    assert standing.lan.ping(A.host, count=3)
 
 
 def test_rekeys_of_both_sas_lose_no_packet(tmp_path: Path) -> None:
@@ -184,14 +206,12 @@ def test_rekeys_of_both_sas_lose_no_packet(tmp_path: Path) -> None:
         assert "dc-a IKE SA rekeyed" in log
 
 
-def test_a_second_daemon_is_refused_in_one_line(deployment: Deployment) -> None:
-    deployment.cpe.start()
-    wait_until(lambda: deployment.cpe.ask("status"), 10, "the first daemon")
-    second = deployment.cpe_space.run(*_up(deployment), check=False)
+def test_a_second_daemon_is_refused_in_one_line(standing: Deployment) -> None:
+    second = standing.cpe_space.run(*_up(standing), check=False)
     assert second.returncode == 1
     assert second.stderr.count("\n") == 1
     assert "another vcstack is running" in second.stderr
-    assert deployment.cpe.ask("status") is not None
+    assert standing.cpe.ask("status") is not None
 
 
 @pytest.mark.parametrize(
