@@ -10,7 +10,7 @@
     +-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+
 ```
 
-The identifiers are compared as octets with those that this module can make: no ASN.1 of a peer is interpreted.
+The identifiers are compared as octets with those that this module can make: nothing of a peer is interpreted.
 SHA-1 and RSA keys below 2048 bits are not taken (RFC 8247 section 3.2).
 """
 

@@ -188,6 +188,25 @@ class IdType(Registry):
     NULL = 13
 
 
+class CertEncoding(Registry):
+    """RFC 7296 3.6, RFC 7670."""
+
+    PKCS7_X509 = 1
+    PGP = 2
+    DNS_SIGNED_KEY = 3
+    X509_SIGNATURE = 4
+    KERBEROS_TOKEN = 6
+    CRL = 7
+    ARL = 8
+    SPKI = 9
+    X509_ATTRIBUTE = 10
+    RAW_RSA_KEY = 11
+    HASH_AND_URL = 12
+    HASH_AND_URL_BUNDLE = 13
+    OCSP = 14
+    RAW_PUBLIC_KEY = 15
+
+
 class AuthMethod(Registry):
     """RFC 7296 3.8, RFC 7427, RFC 7619."""
 

@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from vcstack.ikev2.iana import (
     AttributeType,
     AuthMethod,
+    CertEncoding,
     DhGroup,
     ExchangeType,
     IdType,
@@ -17,6 +18,7 @@ from vcstack.ikev2.iana import (
     TsType,
 )
 from vcstack.ikev2.wire.auth import Auth
+from vcstack.ikev2.wire.certificate import Cert, CertReq
 from vcstack.ikev2.wire.chain import Payload
 from vcstack.ikev2.wire.delete import Delete
 from vcstack.ikev2.wire.header import Header
@@ -96,6 +98,8 @@ payloads: st.SearchStrategy[Payload] = st.one_of(
     st.builds(Vendor, st.binary(max_size=40)),
     st.builds(TsI, selector_lists),
     st.builds(TsR, selector_lists, st.lists(other_selectors, max_size=2).map(tuple)),
+    st.builds(Cert, U8.map(CertEncoding), st.binary(max_size=40)),
+    st.builds(CertReq, U8.map(CertEncoding), st.binary(max_size=40)),
     st.builds(Opaque, st.sampled_from(sorted(OPAQUE_TYPES)), st.binary(max_size=40)),
     st.builds(Unknown, st.integers(54, 255).map(PayloadType), st.just(False), st.binary(max_size=40)),
 )

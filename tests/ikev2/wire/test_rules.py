@@ -19,7 +19,8 @@ from tests.ikev2.wire.samples import (
     init_header,
 )
 from vcstack.ikev2.errors import AuthenticationFailed, InvalidHeader, InvalidSyntax
-from vcstack.ikev2.iana import ExchangeType, NotifyType, PayloadType, ProtocolId
+from vcstack.ikev2.iana import CertEncoding, ExchangeType, NotifyType, PayloadType, ProtocolId
+from vcstack.ikev2.wire.certificate import CertReq
 from vcstack.ikev2.wire.chain import Payload
 from vcstack.ikev2.wire.delete import Delete
 from vcstack.ikev2.wire.header import Header
@@ -33,7 +34,7 @@ EXTRAS: tuple[Payload, ...] = (
     Notify(NotifyType.MOBIKE_SUPPORTED),
     Notify(NotifyType(50000)),
     Vendor(b"x"),
-    Opaque(PayloadType.CERTREQ, b""),
+    CertReq(CertEncoding.X509_SIGNATURE),
     Opaque(PayloadType.CP, b""),
     Unknown(PayloadType(200), critical=False, data=b""),
 )

@@ -18,6 +18,7 @@ from vcstack.ikev2.constants import PAYLOAD_HEADER_LENGTH
 from vcstack.ikev2.errors import InvalidSyntax, UnsupportedCriticalPayload
 from vcstack.ikev2.iana import PayloadType
 from vcstack.ikev2.wire.auth import Auth
+from vcstack.ikev2.wire.certificate import Cert, CertReq
 from vcstack.ikev2.wire.delete import Delete
 from vcstack.ikev2.wire.identity import IdI, IdR
 from vcstack.ikev2.wire.ke import Ke
@@ -32,7 +33,23 @@ from vcstack.wire.reader import Reader, WireError
 from vcstack.wire.writer import Writer
 
 Payload: TypeAlias = (
-    Sa | Ke | IdI | IdR | Auth | Nonce | Notify | Delete | Vendor | TsI | TsR | Sk | Skf | Opaque | Unknown
+    Sa
+    | Ke
+    | IdI
+    | IdR
+    | Cert
+    | CertReq
+    | Auth
+    | Nonce
+    | Notify
+    | Delete
+    | Vendor
+    | TsI
+    | TsR
+    | Sk
+    | Skf
+    | Opaque
+    | Unknown
 )
 
 MAX_PAYLOADS: Final = 64
@@ -44,6 +61,8 @@ _PARSERS: Final[Mapping[PayloadType, Callable[[Reader], Payload]]] = {
     PayloadType.KE: Ke.parse,
     PayloadType.ID_I: IdI.parse,
     PayloadType.ID_R: IdR.parse,
+    PayloadType.CERT: Cert.parse,
+    PayloadType.CERTREQ: CertReq.parse,
     PayloadType.AUTH: Auth.parse,
     PayloadType.NONCE: Nonce.parse,
     PayloadType.NOTIFY: Notify.parse,

@@ -1,7 +1,7 @@
 """Payloads that are carried but not interpreted.
 
-CERT, CERTREQ, CP and EAP have no place in a gateway with pre-shared keys; of types that this codec does not
-know, RFC 7296 2.5 says to skip those that are not marked critical.
+CP and EAP have no place in a gateway between sites; of types that this codec does not know, RFC 7296 2.5
+says to skip those that are not marked critical.
 """
 
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ from typing import Final
 
 from vcstack.ikev2.iana import PayloadType
 
-OPAQUE_TYPES: Final = frozenset({PayloadType.CERT, PayloadType.CERTREQ, PayloadType.CP, PayloadType.EAP})
+OPAQUE_TYPES: Final = frozenset({PayloadType.CP, PayloadType.EAP})
 
 
 @dataclass(frozen=True, slots=True)

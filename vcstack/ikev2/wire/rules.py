@@ -1,8 +1,8 @@
 """Which payloads a message must and may have (RFC 7296 1.2, 1.3, 1.4, 2.5).
 
 A row says for one exchange and direction how often each payload occurs. A payload that carries meaning for
-the machine and has no entry in the row is out of place; notifications, vendor IDs and what this codec does
-not interpret may come anywhere. A response that reports an error need not have anything else.
+the machine and has no entry in the row is out of place; notifications, vendor IDs, certificates and what this
+codec does not interpret may come anywhere. A response that reports an error need not have anything else.
 """
 
 from collections import Counter
@@ -13,6 +13,7 @@ from typing import Final
 from vcstack.ikev2.constants import NO_SPI
 from vcstack.ikev2.errors import AuthenticationFailed, InvalidHeader, InvalidSyntax, RemoteProtocolError
 from vcstack.ikev2.iana import ExchangeType, NotifyType, PayloadType, ProtocolId
+from vcstack.ikev2.wire.certificate import Cert, CertReq
 from vcstack.ikev2.wire.chain import MAX_PAYLOADS, Payload
 from vcstack.ikev2.wire.header import Header
 from vcstack.ikev2.wire.notify import Notify
@@ -76,7 +77,7 @@ ROWS: Final[Mapping[tuple[ExchangeType, bool], Row]] = {
 REKEY_IKE_ROW: Final[Row] = _INIT
 """CREATE_CHILD_SA whose proposals are for IKE (RFC 7296 1.3.2)."""
 
-_TOLERATED: Final = (Notify, Vendor, Opaque, Unknown)
+_TOLERATED: Final = (Notify, Vendor, Cert, CertReq, Opaque, Unknown)
 
 
 def check_clear(header: Header, payloads: Sequence[Payload]) -> None:
