@@ -183,6 +183,41 @@ class TestVerdicts:
         far.send(*[encapsulate(udp_packet(b"voice"), REMOTE, LOCAL)] * 9)
         assert not any(isinstance(report, channel.KeepaliveInfo) for report in far.told())
 
+    def test_a_flood_of_requests_is_no_flood_of_reports(self) -> None:
+        far = Far()
+        for step in range(1000):
+            far.send(request(), now=step / 1000)
+        infos = [report for report in far.told() if isinstance(report, channel.KeepaliveInfo)]
+        assert len(infos) <= 12
+        assert far.end.count("inbound_reflected") == 19
+        far.pass_time(1.2)
+        assert far.keepalives().requests == {Dialect.CISCO: 1000}
+
+
+class TestOptions:
+    """RFC 2784 and RFC 2890: what a peer may put into its headers."""
+
+    def test_checksum_and_sequence_are_verified(self) -> None:
+        far = Far(gre_key=7)
+        packets = [numbered(size) for size in (100, 200, 300, 400)]
+        sent = [
+            delivered(packet, key=7, sequence=number, checksum=True) for number, packet in enumerate(packets)
+        ]
+        damaged = sent[1][:-1] + bytes((sent[1][-1] ^ 1,))
+        far.send(sent[0], damaged, sent[2], sent[1], sent[3])
+        assert far.end.tun.packets() == [packets[0], packets[2], packets[3]]
+        assert far.end.count("gre_drop_checksum") == far.end.count("gre_drop_out_of_sequence") == 1
+
+    @pytest.mark.parametrize(
+        ("fields", "counter"),
+        [({}, "key_missing"), ({"key": 8}, "key_mismatch"), ({"key": 7, "protocol": 0x880B}, "protocol")],
+    )
+    def test_what_is_not_for_this_tunnel_is_named(self, fields: dict[str, Any], counter: str) -> None:
+        far = Far(gre_key=7)
+        far.send(delivered(numbered(100), **fields))
+        assert far.end.tun.packets() == []
+        assert far.end.count(f"gre_drop_{counter}") == 1
+
 
 class TestDamping:
     def test_a_line_that_failed_is_held(self) -> None:

@@ -32,7 +32,7 @@ from vcstack.gre.reflector import Reflector
 from vcstack.gre.tunnel import Tunnel, TunnelConfig
 from vcstack.io import channel
 from vcstack.io.channel import Command, ForwarderConfig, Report, SetPath
-from vcstack.io.keepalives import keepalive_info
+from vcstack.io.keepalives import KeepaliveReporter
 from vcstack.io.transport import Transport
 from vcstack.wire.batch import Arena, Integers, Rows
 from vcstack.wire.deadline import Deadline
@@ -83,7 +83,7 @@ class Forwarder:
         self._path: SetPath | None = None
         self._reports: list[Report] = []
         self._slow_path = Arena(_DATAGRAM_ROOM + 64)
-        self._keepalives_shown: channel.KeepaliveInfo | None = None
+        self._keepalives = KeepaliveReporter()
         self._usage_shown: dict[tuple[int, bool], int] = {}
         self._usage_at = now + USAGE_S
         self._last_sent_at = now
@@ -351,15 +351,14 @@ class Forwarder:
         while (event := self._sad.next_event()) is not None:
             self._reports.append(_report_of(event))
         if self._line_touched:
+            self._line_touched = False
             self._note_line(now)
 
     def _note_line(self, now: float) -> None:
-        self._line_touched = False
         while (line := self._prober.next_event()) is not None:
             self._reports.append(channel.LineState(line.up, line.reason))
-        info = keepalive_info(self._prober, self._reflector, now)
-        if info != self._keepalives_shown:
-            self._keepalives_shown = info
+        info = self._keepalives.report(self._prober, self._reflector, now)
+        if info is not None:
             self._reports.append(info)
 
     def _report_usage(self, now: float) -> None:

@@ -5,6 +5,26 @@ from vcstack.gre.reflector import Reflector
 from vcstack.gre.verdict import judge
 from vcstack.io.channel import KeepaliveInfo
 
+COUNTS_EVERY_S = 0.1
+"""Counts alone are told no more often, so that a peer which floods us does not flood control."""
+
+
+class KeepaliveReporter:
+    """Makes a report of what has changed since the last one."""
+
+    def __init__(self) -> None:
+        self._shown: KeepaliveInfo | None = None
+        self._counts_due = 0.0
+
+    def report(self, prober: Prober, reflector: Reflector, now: float) -> KeepaliveInfo | None:
+        """How keepalives stand; None while there is nothing to tell."""
+        info, shown = keepalive_info(prober, reflector, now), self._shown
+        if info == shown or (shown is not None and _news(info) == _news(shown) and now < self._counts_due):
+            return None
+        self._shown = info
+        self._counts_due = now + COUNTS_EVERY_S
+        return info
+
 
 def keepalive_info(prober: Prober, reflector: Reflector, now: float) -> KeepaliveInfo:
     """Both directions as they are at that time."""
@@ -23,3 +43,7 @@ def keepalive_info(prober: Prober, reflector: Reflector, now: float) -> Keepaliv
         requests={dialect.value: count for dialect, count in reflected.requests.items()},
         refused={refusal.value: count for refusal, count in reflected.refused.items()},
     )
+
+
+def _news(info: KeepaliveInfo) -> tuple[object, ...]:
+    return info.up, info.verdict, info.dialect, info.on_hold_for
