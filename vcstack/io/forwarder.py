@@ -210,7 +210,7 @@ class Forwarder:
 
     def _build_paths(self, mtu: int) -> None:
         config, tunnel = self._config, self._tunnel
-        router = config.icmp_source or config.gre_local
+        router = config.interface_remote or config.gre_remote
         outbound = OutboundConfig(tunnel=tunnel.config, mtu=mtu, mss=config.mss, router=router)
         self._outbound = Outbound(
             outbound, self._sad, self._counters, emit=self._emit, reply=self._reply_to_host
