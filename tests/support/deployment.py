@@ -61,6 +61,11 @@ class Daemon:
         return self
 
     @property
+    def is_running(self) -> bool:
+        """Whether the process lives."""
+        return self._process is not None and self._process.poll() is None
+
+    @property
     def pid(self) -> int:
         """The control process."""
         assert self._process is not None
@@ -87,8 +92,7 @@ class Daemon:
         """Wait until every layer of these tunnels is up; the status then."""
 
         def all_up() -> Any:
-            assert self._process is not None
-            assert self._process.poll() is None, "the daemon has ended"
+            assert self.is_running, "the daemon has ended"
             status = self.ask("status")
             if status is None:
                 return None
@@ -145,6 +149,15 @@ class Deployment:
         """Start the data centres, then the CPE."""
         for daemon in (*self.centres.values(), self.cpe):
             daemon.start()
+        return self
+
+    def mend(self) -> Self:
+        """Join what was cut, and start what has ended."""
+        for centre in (A, B):
+            self.cut(centre, cut=False)
+        for daemon in (*self.centres.values(), self.cpe):
+            if not daemon.is_running:
+                daemon.start()
         return self
 
     def cut(self, centre: Centre, *, cut: bool = True) -> None:
