@@ -230,34 +230,84 @@ def test_crumbs_are_bounded() -> None:
     assert reassembler.discards == {Discard.TOO_MANY: 1}
 
 
-@settings(deadline=None, max_examples=200)
+class Model:
+    """Reassembly byte by byte, of one datagram at a time: no intervals, no counts."""
+
+    def __init__(self) -> None:
+        self.octets: dict[int, int] = {}
+        self.fragments: list[tuple[int, bytes]] = []
+        self.end: int | None = None
+
+    def forget(self) -> None:
+        self.octets, self.fragments, self.end = {}, [], None
+
+    def receive(self, start: int, body: bytes, *, more: bool) -> bytes | Discard | None:
+        if not body or (more and len(body) % 8):
+            return None
+        if (start, body) in self.fragments:
+            return None
+        places = range(start, start + len(body))
+        if any(place in self.octets for place in places):
+            return self.give_up(Discard.OVERLAP)
+        beyond = self.end is not None and places[-1] >= self.end
+        if beyond or (
+            not more and (self.end is not None or any(place > places[-1] for place in self.octets))
+        ):
+            return self.give_up(Discard.END)
+        self.fragments.append((start, body))
+        self.octets |= dict(zip(places, body, strict=True))
+        self.end = self.end if more else start + len(body)
+        if self.end is None or set(self.octets) != set(range(self.end)):
+            return None
+        whole = bytes(self.octets[place] for place in range(self.end))
+        self.forget()
+        return whole
+
+    def give_up(self, reason: Discard) -> Discard:
+        self.forget()
+        return reason
+
+
+@settings(deadline=None, max_examples=300)
 @given(
     st.lists(
-        st.tuples(
-            st.integers(0, 20), st.integers(0, 60), st.booleans(), st.integers(0, 1), st.integers(0, 3)
+        st.tuples(st.integers(0, 6), st.integers(0, 20), st.booleans(), st.integers(0, 1)).filter(
+            lambda step: step[0] > 0 or step[2]
         ),
-        max_size=30,
+        max_size=40,
     )
 )
-def test_what_comes_out_is_what_some_fragments_say(steps: list[tuple[int, int, bool, int, int]]) -> None:
-    """Against a model that keeps all fragments: whole, without contradiction, and nothing leaks."""
-    reassembler = Reassembler(ReassemblyConfig(max_datagrams=2, max_fragments=8))
-    now = 0.0
-    for unit, length, more, identification, wait in steps:
-        now += wait / 2
-        packet = piece(unit * 8, bytes([unit]) * length, more=more, identification=identification)
-        outcome = reassembler.receive(packet, now)
-        if outcome is not None:
-            assert not Ipv4Header.parse(outcome).is_fragment
-            assert len(outcome) == Ipv4Header.parse(outcome).total_length
+def test_any_fragments_are_treated_as_in_the_model(steps: list[tuple[int, int, bool, int]]) -> None:
+    reassembler, model = Reassembler(), Model()
+    given_up: dict[Discard, int] = {}
+    for unit, length, more, content in steps:
+        body = bytes([unit * 2 + content]) * length
+        expected = model.receive(unit * 8, body, more=more)
+        if not body or (more and length % 8):
+            expected = Discard.MALFORMED
+        outcome = reassembler.receive(piece(unit * 8, body, more=more), 0.0)
+        if isinstance(expected, Discard):
+            given_up[expected] = given_up.get(expected, 0) + 1
+            expected = None
+        assert (None if outcome is None else outcome[20:]) == expected
         snapshot = reassembler.snapshot()
-        assert snapshot.unfinished <= 2
-        assert (
-            (snapshot.unfinished == 0)
-            == (snapshot.unfinished_bytes == 0)
-            == (reassembler.next_timeout() is None)
-        )
-    reassembler.handle_timeout(now + 2.0)
+        assert snapshot.discards == given_up
+        assert snapshot.unfinished_bytes == len(model.octets)
+
+
+@settings(deadline=None, max_examples=100)
+@given(st.lists(st.tuples(st.integers(0, 9), st.integers(0, 3), st.integers(1, 200)), max_size=60))
+def test_the_limits_hold_whatever_arrives(steps: list[tuple[int, int, int]]) -> None:
+    limits = ReassemblyConfig(max_datagrams=3, max_fragments=4, timeout_s=1.0)
+    reassembler, now = Reassembler(limits), 0.0
+    for identification, wait, unit in steps:
+        now += wait / 4
+        reassembler.receive(piece(unit * 8, bytes(8), more=True, identification=identification), now)
+        snapshot, deadline = reassembler.snapshot(), reassembler.next_timeout()
+        assert snapshot.unfinished <= 3
+        assert snapshot.unfinished_bytes <= 3 * 4 * 8
+        assert deadline is None or now < deadline.at <= now + 1.0
+    reassembler.handle_timeout(now + 1.0)
     assert reassembler.snapshot().unfinished_bytes == 0
 
 
