@@ -92,6 +92,13 @@ class Pair:
         self._queue: list[tuple[float, int, Callable[[], None]]] = []
         self._order = itertools.count()
 
+    def replace_cpe(self, config: SessionConfig) -> None:
+        """Start another process in place of the CPE's; its connections are gone."""
+        for wire in self.wires:
+            wire.up = False
+        self.cpe.peer = Peer(config, entropy(3))
+        self.cpe.peer.start(self.now)
+
     def other(self, end: End) -> End:
         return self.dc if end is self.cpe else self.cpe
 

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from vcstack.bgp.events import Event, Reset, RouteChanged
     from vcstack.bgp.negotiation import Negotiated
     from vcstack.bgp.session import Session
-    from vcstack.bgp.snapshot import Counters
+    from vcstack.bgp.snapshot import Counters, MalformedUpdate
     from vcstack.wire.deadline import Deadline
 
 _FAMILY = (Afi.IPV4, Safi.UNICAST)
@@ -52,12 +52,13 @@ class Exchange:
         entropy: Callable[[int], bytes],
     ) -> None:
         self._config = config
-        self._counters = counters
+        self.counters = counters
         self._events = events
         self._timers = Timers(entropy)
         self.rib_in = AdjRibIn(config)
         self.rib_out = AdjRibOut(config)
         self.version = 0
+        self.last_malformed: MalformedUpdate | None = None
         self.restarting = config.graceful is not None and config.graceful.restarting
         """The R bit: the routes of the process before this one are not renewed yet."""
         self.preserved = self.restarting
@@ -222,11 +223,11 @@ class Exchange:
         self._events.extend(changes)
 
     def _count(self, update: Update) -> None:
-        self._counters.prefixes_announced += sum(1 for _ in update.reachable())
-        self._counters.prefixes_withdrawn += len(update.withdrawn)
+        self.counters.prefixes_announced += sum(1 for _ in update.reachable())
+        self.counters.prefixes_withdrawn += len(update.withdrawn)
         outcomes = {fault.outcome for fault in update.faults}
-        self._counters.updates_treated_as_withdraw += Outcome.TREAT_AS_WITHDRAW in outcomes
-        self._counters.attributes_discarded += sum(
+        self.counters.updates_treated_as_withdraw += Outcome.TREAT_AS_WITHDRAW in outcomes
+        self.counters.attributes_discarded += sum(
             fault.outcome == Outcome.ATTRIBUTE_DISCARD for fault in update.faults
         )
 

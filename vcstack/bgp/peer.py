@@ -60,7 +60,6 @@ class Peer:
         self._connections = 0
         self._counters = Counters()
         self._exchange = Exchange(config, self._counters, self._events, entropy)
-        self._malformed: MalformedUpdate | None = None
 
     # --- the operator's side --------------------------------------------------------------------------
 
@@ -205,10 +204,7 @@ class Peer:
             self.config,
             self._sessions.leader,
             self._exchange,
-            self._counters,
-            reason="" if self._sessions.established else self._history.reason,
-            last_reset=self._history.last_reset,
-            malformed=self._malformed,
+            history=self._history,
             connect_retries=self._sessions.retries,
             next_timeout=deadline.reason if deadline else None,
         )
@@ -250,7 +246,7 @@ class Peer:
 
     def malformed_update(self, raw: RawMessage, fault: str) -> None:
         """Keep what was malformed, for whoever must explain it to the peer's operator."""
-        self._malformed = MalformedUpdate.of(raw, fault)
+        self._exchange.last_malformed = MalformedUpdate.of(raw, fault)
 
     def message_received(self, session: Session, message: Update | RouteRefresh, now: float) -> None:
         """Take routes over, and end the session when they are too many."""

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from vcstack.bgp.config import SessionConfig
     from vcstack.bgp.events import Reset
     from vcstack.bgp.exchange import Exchange
+    from vcstack.bgp.history import History
     from vcstack.bgp.rib import OwnRoute, ReceivedRoute
     from vcstack.bgp.session import Session
     from vcstack.bgp.wire.stream import RawMessage
@@ -118,25 +119,21 @@ def describe(
     config: SessionConfig,
     leader: Session,
     exchange: Exchange,
-    counters: Counters,
     *,
-    reason: str,
-    last_reset: Reset | None,
-    malformed: MalformedUpdate | None,
+    history: History,
     connect_retries: int,
     next_timeout: str | None,
 ) -> PeerSnapshot:
     """Describe a peer by the session that has come furthest and by what is kept beyond sessions."""
     theirs, terms = leader.theirs, leader.negotiated
     established = leader.state is State.ESTABLISHED
-    received = exchange.rib_in.routes()
+    received, advertised = exchange.rib_in.routes(), exchange.rib_out.sent()
     accepted = sum(route.denied is None for route in received)
-    advertised = exchange.rib_out.sent()
     return PeerSnapshot(
         state=leader.state,
         state_since=leader.state_since,
         established_since=leader.state_since if established else None,
-        reason=reason,
+        reason="" if established else history.reason,
         local_as=config.local_as,
         remote_as=config.remote_as,
         router_id=config.router_id,
@@ -151,7 +148,7 @@ def describe(
         connect_retries=connect_retries,
         capabilities_sent=tuple(map(str, leader.ours.capabilities)),
         capabilities_received=tuple(map(str, theirs.capabilities)) if theirs else (),
-        counters=deepcopy(counters),
+        counters=deepcopy(exchange.counters),
         table_version=exchange.version,
         prefixes_received=len(received),
         prefixes_accepted=accepted,
@@ -161,8 +158,8 @@ def describe(
         prefixes_stale=exchange.rib_in.stale,
         restarting=exchange.restarting,
         graceful_restart=exchange.may_restart,
-        last_malformed_update=malformed,
-        last_reset=last_reset,
+        last_malformed_update=exchange.last_malformed,
+        last_reset=history.last_reset,
         next_timeout=next_timeout,
         received=received,
         wanted=exchange.rib_out.routes(),
