@@ -28,9 +28,6 @@ FIRST_INTERVAL_S = 1.0
 """Longer intervals are cut to this until the first answer: a peer that is just starting misses a probe."""
 INTERNETWORK_CONTROL = 0xC0
 """TOS of routing and keepalive traffic, as IOS marks it."""
-_TTL_OFFSET = 8
-_PROTOCOL_OFFSET = 9
-_SOURCE = slice(12, 16)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
