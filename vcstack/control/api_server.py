@@ -13,12 +13,15 @@ import json
 import os
 from typing import TYPE_CHECKING, Any
 
+from vcstack.control import log
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from pathlib import Path
 
 MAX_REQUEST_BYTES = 1 << 16
 _REQUEST_TIMEOUT_S = 10.0
+_LOG = log.get("api")
 
 
 class AlreadyRunningError(Exception):
@@ -107,3 +110,6 @@ class Server:
             return {"ok": True, "result": command(request)}
         except ValueError as error:
             return {"ok": False, "error": str(error)}
+        except Exception as error:  # noqa: BLE001 (a question must not disturb the tunnels)
+            _LOG.error("%s: a fault of vcstack: %r", request["command"], error)
+            return {"ok": False, "error": f"a fault of vcstack: {error!r}"}
