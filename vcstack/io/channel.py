@@ -55,8 +55,8 @@ class ForwarderConfig(msgspec.Struct, frozen=True, kw_only=True):
     interface_remote: IPv4Address | None = None
     """The peer's address on the tunnel; with ours it tells keepalives that carry interface addresses.
 
-    ICMP errors to the LAN come from it (default: the peer's GRE address), as if from the next hop: a packet from
-    one of the host's own addresses would be refused as a martian.
+    ICMP errors to the LAN come from it (default: the peer's GRE address), as if from the next hop: a
+    packet from one of the host's own addresses would be refused as a martian.
     """
     copy_dscp: bool = True
     """Show the inner DSCP on the packets that carry ESP."""
