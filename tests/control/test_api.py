@@ -20,9 +20,14 @@ def refuse(request: Mapping[str, Any]) -> object:
     raise ValueError(f"no tunnel {request['tunnel']}")
 
 
+def broken(_: Mapping[str, Any]) -> object:
+    raise RuntimeError("a bug")
+
+
 COMMANDS: dict[str, Callable[[Mapping[str, Any]], object]] = {
     "echo": lambda request: {"heard": request.get("text")},
     "refuse": refuse,
+    "broken": broken,
     "large": lambda _: "x" * 300_000,
 }
 
@@ -73,6 +78,15 @@ def test_a_commands_value_error_is_the_callers(path: Path) -> None:
 )
 def test_nonsense_is_answered_with_an_error(path: Path, line: bytes) -> None:
     assert served(path, lambda: raw(path, line))["ok"] is False
+
+
+def test_a_fault_of_ours_is_answered_and_the_next_question_too(path: Path) -> None:
+    def twice() -> Any:
+        with pytest.raises(api.RefusedError, match="a bug"):
+            api.ask(path, "broken")
+        return api.ask(path, "echo")
+
+    assert served(path, twice) == {"heard": None}
 
 
 def test_the_socket_is_for_its_owner_alone_and_goes_away(path: Path) -> None:
