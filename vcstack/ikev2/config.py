@@ -3,12 +3,16 @@
 from dataclasses import dataclass, field
 from enum import StrEnum
 from ipaddress import IPv4Address
+from typing import Final
 
 from vcstack.ikev2.identity import Identity
 from vcstack.ikev2.proposal import EspProposal, IkeProposal
 from vcstack.wire.secret import Secret
 from vcstack.wire.selector import TrafficSelector
 
+
+SMALLEST_FRAGMENT: Final = 256
+"""Bytes of IPv4 packet: smaller ones carry little beside their headers."""
 
 class UdpEncapsulation(StrEnum):
     """When ESP travels inside UDP port 4500."""
@@ -106,6 +110,14 @@ class PeerConfig:
     init_restarts: int = 4
     """Restarts of one IKE_SA_INIT for COOKIE and INVALID_KE_PAYLOAD; an attacker could ask for ever."""
     switch_fallback_s: float = 30.0
+    fragment_size: int | None = 1280
+    """Largest IPv4 packet in bytes that carries an IKE message; larger messages go in fragments if the peer
+    knows them (RFC 7383 section 2.5.1). None neither sends fragments nor takes them."""
+    reassembly_timeout_s: float = 30.0
+    """How long the rest of a fragmented message may take; by then it was repeated several times."""
+    repeated_answers_per_s: float = 5.0
+    """Of one IKE SA: whoever saw a request go by can repeat it."""
+
     """A responder sends on a rekeyed child after this time although the peer has not yet proven to use it."""
     redundant_child_s: float = 30.0
     """How long a peer may take to delete the SA that it has to delete; then it is deleted from here."""
@@ -128,3 +140,9 @@ class PeerConfig:
             raise ValueError(f"peer {self.name}: cannot initiate to any address")
         if not (self.ike_proposals and self.esp_proposals and self.local_ts and self.remote_ts):
             raise ValueError(f"peer {self.name}: proposals and traffic selectors must not be empty")
+        if (self.local_psk is None) == (self.local_signer is None):
+            raise ValueError(f"peer {self.name}: either local_psk or local_signer is expected")
+        if (self.remote_psk is None) == (self.remote_trust is None):
+            raise ValueError(f"peer {self.name}: either remote_psk or remote_trust is expected")
+        if self.fragment_size is not None and self.fragment_size < SMALLEST_FRAGMENT:
+            raise ValueError(f"peer {self.name}: fragments of less than {SMALLEST_FRAGMENT} bytes")

@@ -1,27 +1,25 @@
 """One IKE SA: messages in and out under one pair of SPIs, its exchanges, its timers.
 
-Messages arrive through `receive`, in this order: message ID window, protection, content.
-Nothing changes before a message was authenticated, except in the IKE_SA_INIT exchange, where
-the exchange itself decides what to believe.
+Messages arrive through `reception`, and become datagrams and fragments in `datagrams`.
 """
 
 from __future__ import annotations
 
 from collections import deque
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from vcstack.ikev2 import supervision
+from vcstack.ikev2 import datagrams, reception, supervision
 from vcstack.ikev2.config import UdpEncapsulation
-from vcstack.ikev2.errors import RemoteProtocolError
-from vcstack.ikev2.exchanges import create_child, ike_auth, informational
+from vcstack.ikev2.datagrams import Fragments
+from vcstack.ikev2.exchanges import informational
 from vcstack.ikev2.exchanges.exchange import Discarded, Exchange
 from vcstack.ikev2.facts import InitTranscript, Nat, PeerFacts, Timers
-from vcstack.ikev2.iana import ExchangeType, NotifyType
+from vcstack.ikev2.iana import ExchangeType
+from vcstack.ikev2.limits import TokenBucket
 from vcstack.ikev2.states import IkeInput, IkeState, advance_ike
-from vcstack.ikev2.window import Received, RequestWindow, ResponseWindow
+from vcstack.ikev2.window import RequestWindow, ResponseWindow
 from vcstack.ikev2.wire.header import Header
-from vcstack.ikev2.wire.message import Message, build_message, parse_message
 from vcstack.ikev2.wire.notify import Notify
 
 if TYPE_CHECKING:
@@ -51,10 +49,16 @@ class IkeSa:
     protection: Protection | None = None
     requests: RequestWindow = field(default_factory=RequestWindow)
     responses: ResponseWindow = field(default_factory=ResponseWindow)
+    fragments: Fragments = field(default_factory=Fragments)
+    repetitions: TokenBucket = field(init=False)
+    """How often the last answer is sent again: it may be larger than what asks for it."""
     current: Exchange | None = None
     queue: deque[Exchange] = field(default_factory=deque)
     contested_by: IkeSa | None = None
     """The IKE SA that the peer replaced by this one, while this end is rekeying it as well."""
+
+    def __post_init__(self) -> None:
+        self.repetitions = TokenBucket(self.host.config.repeated_answers_per_s, self.timers.created_at)
 
     # -- who and what ------------------------------------------------------------------
 
@@ -121,7 +125,7 @@ class IkeSa:
 
     def _send_request(self, exchange: Exchange, payloads: Sequence[Payload], now: float) -> None:
         header = self.header(exchange.kind, self.requests.next_id, is_response=False)
-        messages = (self._seal(header, payloads),)
+        messages = datagrams.seal(self, header, payloads)
         if exchange.kind == ExchangeType.IKE_SA_INIT:
             self.init.request = messages[0]
         self.requests.send(messages, exchange.policy(self.host.config), now, self.host.random())
@@ -132,92 +136,12 @@ class IkeSa:
 
     def receive(self, header: Header, data: bytes, path: Path, now: float) -> None:
         """Take a datagram whose SPIs are ours. RemoteProtocolError when it is not what it should be."""
-        if header.is_initiator is self.is_initiator:
-            self.host.count("rx wrong initiator flag")
-        elif header.is_response:
-            self._receive_response(header, data, path, now)
-        else:
-            self._receive_request(header, data, path, now)
-
-    def _receive_response(self, header: Header, data: bytes, path: Path, now: float) -> None:
-        exchange = self.current
-        if (
-            exchange is None
-            or exchange.kind != header.exchange
-            or not self.requests.expects(header.message_id)
-        ):
-            self.host.count("rx response unexpected")
-            return
-        try:
-            message = self._open(header, data)
-        except RemoteProtocolError as error:
-            if not error.authenticated:
-                raise
-            self.host.report(f"peer's response in {header.exchange} is malformed: {error.reason}", now)
-            self.fail(f"the peer's response is malformed: {error.reason}", now)
-            return
-        if not exchange.accepts(self, message, now):
-            return
-        self.host.count(f"rx response {header.exchange}")
-        if exchange.kind == ExchangeType.IKE_SA_INIT:
-            self.init.response = data
-        self.requests.acknowledge(header.message_id)
-        self.current = None
-        self.heard(path, now)
-        exchange.response(self, message, now)
-        self.pump(now)
-
-    def _receive_request(self, header: Header, data: bytes, path: Path, now: float) -> None:
-        received = self.responses.classify(header.message_id, data)
-        if received is Received.REPEATED:
-            self.host.count("rx request repeated")
-            supervision.request_repeated(self, now)
-            self.host.transmit(self.responses.response, path)
-            return
-        if received is not Received.NEW or self.state is IkeState.DEAD:
-            self.host.count(f"rx request {received.name.lower()}")
-            return
-        try:
-            message = self._open(header, data)
-            self.host.count(f"rx request {header.exchange}")
-            self.heard(path, now)
-            payloads = self._answer(message, now)
-        except RemoteProtocolError as error:
-            if not error.authenticated:
-                raise
-            payloads = self._refuse(error, now)
-        self.send_response(header, data, payloads, path)
-        self.pump(now)
-
-    def _answer(self, message: Message, now: float) -> Sequence[Payload]:
-        exchange = message.header.exchange
-        self._settle_contest(message, now)
-        supervision.request_received(self, now)
-        if self.state is IkeState.HALF_OPEN:
-            return ike_auth.respond(self, message, now)
-        if exchange == ExchangeType.INFORMATIONAL:
-            return informational.respond(self, message, now)
-        if exchange == ExchangeType.CREATE_CHILD_SA:
-            return create_child.respond(self, message, now)
-        self.host.count(f"rx request {exchange} out of place")
-        return [Notify(NotifyType.INVALID_SYNTAX)]
-
-    def _settle_contest(self, message: Message, now: float) -> None:
-        """A peer that uses the IKE SA it made has decided for it; had it lost, it would only delete it."""
-        old, self.contested_by = self.contested_by, None
-        if old is not None and old.current is not None and not informational.deletes_ike(message):
-            old.current.yield_to_rival(old, now)
-
-    def _refuse(self, error: RemoteProtocolError, now: float) -> Sequence[Payload]:
-        """Answer an authenticated request that is malformed (RFC 7296 section 2.21.3)."""
-        self.host.report(f"we refused a request: {error.reason}", now)
-        if error.notify == NotifyType.INVALID_SYNTAX or self.state is IkeState.HALF_OPEN:
-            self.fail(f"the peer sent a malformed request: {error.reason}", now)
-        return [Notify(error.notify, data=error.data)] if error.notify is not None else []
+        reception.receive(self, header, data, path, now)
 
     def send_response(self, header: Header, data: bytes, payloads: Sequence[Payload], path: Path) -> None:
         """Answer the request with that header and these bytes, and keep the answer."""
-        messages = (self._seal(self.header(header.exchange, header.message_id, is_response=True), payloads),)
+        answer = self.header(header.exchange, header.message_id, is_response=True)
+        messages = datagrams.seal(self, answer, payloads)
         self.responses.answer(header.message_id, data, messages)
         self.host.count(f"tx response {header.exchange}")
         for payload in payloads:
@@ -229,24 +153,6 @@ class IkeSa:
         """A fresh, authenticated message came: the peer lives, perhaps at another address."""
         self.timers.heard_at = now
         supervision.follow(self, path)
-
-    # -- protection ------------------------------------------------------------------------
-
-    def _seal(self, header: Header, payloads: Sequence[Payload]) -> bytes:
-        if self.protection is None or header.exchange == ExchangeType.IKE_SA_INIT:
-            return build_message(header, payloads)
-        return self.protection.seal(header, payloads)
-
-    def _open(self, header: Header, data: bytes) -> Message:
-        if header.exchange == ExchangeType.IKE_SA_INIT:
-            message = parse_message(data)
-        elif self.protection is None:
-            raise RemoteProtocolError("a protected message before there are keys")
-        else:
-            message = self.protection.open(data)
-        if message.error is not None:
-            self.host.count(f"rx error {message.error.type}")
-        return message
 
     # -- time --------------------------------------------------------------------------------
 
@@ -299,7 +205,6 @@ class IkeSa:
             self.timers.child_failures,
         )
         new.timers.reauthenticate_at = self.timers.reauthenticate_at
-        new.peer = replace(self.peer, window=1)
         moved = [exchange for exchange in self.queue if exchange.concerns_child]
         self.queue = deque(exchange for exchange in self.queue if not exchange.concerns_child)
         self.host.taken_over(self, new, "rekeyed", now)

@@ -13,6 +13,7 @@ from vcstack.ikev2.keymat import (
     rekeyed_skeyseed,
     sk_ciphers,
 )
+from vcstack.ikev2.wire.fragment import Fragment, open_fragment, seal_fragments
 from vcstack.ikev2.wire.message import Message, open_message, seal_message
 
 if TYPE_CHECKING:
@@ -79,6 +80,16 @@ class Protection:
     def seal(self, header: Header, payloads: Iterable[Payload]) -> bytes:
         """The message with its payloads encrypted."""
         return seal_message(header, payloads, self._outbound, self._next_iv())
+
+    def seal_in_fragments(
+        self, header: Header, payloads: Iterable[Payload], max_bytes: int
+    ) -> tuple[bytes, ...]:
+        """The same in datagrams of at most `max_bytes` octets, one if it fits (RFC 7383)."""
+        return seal_fragments(header, payloads, self._outbound, self._next_iv, max_bytes)
+
+    def open_fragment(self, data: bytes) -> Fragment:
+        """A part of a message; IntegrityCheckFailed when the peer did not seal it."""
+        return open_fragment(data, self._inbound)
 
     def open(self, data: bytes) -> Message:
         """The message inside; IntegrityCheckFailed when the peer did not seal it."""

@@ -104,6 +104,8 @@ def expire(sa: IkeSa, child: Child, reason: str, now: float) -> None:
 def _agenda(sa: IkeSa) -> Iterator[_Item]:
     if sa.requests.outstanding is not None:
         yield _Item(sa.requests.outstanding.due_at, "retransmission", sa.repeat)
+    if sa.fragments.expires_at is not None:
+        yield _Item(sa.fragments.expires_at, "fragments missing", lambda now: _forget_fragments(sa, now))
     yield from _end_of_patience(sa)
     if sa.is_up:
         yield from _ike_agenda(sa)
@@ -151,6 +153,11 @@ def _child_agenda(sa: IkeSa, child: Child) -> Iterator[_Item]:
     if child.cleanup_at is not None:
         reason = "not deleted by the peer"
         yield _Item(child.cleanup_at, reason, lambda now: delete_child(sa, child, reason, now))
+
+
+def _forget_fragments(sa: IkeSa, now: float) -> None:
+    for _ in range(sa.fragments.expire(now)):
+        sa.host.count("rx fragments never completed")
 
 
 def _expire_ike(sa: IkeSa, now: float) -> None:

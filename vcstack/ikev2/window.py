@@ -115,8 +115,12 @@ class ResponseWindow:
             return Received.NEW
         if message_id > self.expected_id:
             return Received.AHEAD
-        is_last = message_id == self.expected_id - 1
-        return Received.REPEATED if is_last and data == self._request and self.response else Received.STALE
+        is_repeated = self.is_last(message_id) and data == self._request
+        return Received.REPEATED if is_repeated else Received.STALE
+
+    def is_last(self, message_id: int) -> bool:
+        """Whether the answer to that request is still known."""
+        return message_id == self.expected_id - 1 and bool(self.response)
 
     def answer(self, message_id: int, data: bytes, response: tuple[bytes, ...]) -> None:
         """Keep the response to an authenticated request, and expect the next."""

@@ -14,6 +14,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from vcstack.crypto import dh
+from vcstack.ikev2 import authentication
 from vcstack.ikev2.collision import Nonces
 from vcstack.ikev2.config import UdpEncapsulation
 from vcstack.ikev2.constants import NO_SPI
@@ -66,14 +67,15 @@ class IkeSaInit(Exchange):
         return config.init_retransmit
 
     def request(self, sa: IkeSa, now: float) -> Sequence[Payload] | None:  # noqa: ARG002
-        """[N(COOKIE),] SA, KEi, Ni, N(NAT_DETECTION_*)."""
+        """[N(COOKIE),] SA, KEi, Ni, N(NAT_DETECTION_*), what else there is to say."""
         config = sa.host.config
         if self._private is None:
             self._nonce = sa.host.entropy(NONCE_LENGTH)
             self._private = dh.generate(config.ike_proposals[0].groups[0], sa.host.entropy)
         ke = Ke(DhGroup(self._private.group), self._private.public)
         cookie = [] if self._cookie is None else [self._cookie]
-        return [*cookie, offer(config.ike_proposals), ke, Nonce(self._nonce), *_nat_detection(sa)]
+        fixed = [offer(config.ike_proposals), ke, Nonce(self._nonce), *_nat_detection(sa)]
+        return [*cookie, *fixed, *_fragmentation(sa), *authentication.init_payloads(sa)]
 
     def accepts(self, sa: IkeSa, message: Message, now: float) -> bool:
         """Only a request to start over, or a sound answer; of anything else only the error is kept."""
@@ -151,6 +153,7 @@ class IkeSaInit(Exchange):
         ke = message.require(Ke)
         if not ke.group == chosen.suite.group == self._private.group:
             raise InvalidKePayload(chosen.suite.group, ke.group)
+        authentication.check_init(sa.host.config, message)
         self._answer = chosen, shared_secret(self._private, ke)
         return None
 
@@ -179,6 +182,9 @@ def respond(host: Host, message: Message, data: bytes, path: Path, now: float) -
     spis = (sa.spi_i, sa.spi_r)
     sa.protection = Protection.initial(chosen.suite, secret, nonces, spis, host.entropy, is_initiator=False)
     payloads = [chosen.answer(), Ke(ke.group, private.public), Nonce(nonces.responder), *_nat_detection(sa)]
+    if sa.peer.supports_fragmentation:
+        payloads += _fragmentation(sa)
+    payloads += authentication.init_payloads(sa)
     sa.send_response(message.header, data, payloads, path)
     sa.init.response = sa.responses.response[0]
     return sa
@@ -197,6 +203,12 @@ def _nat_detection(sa: IkeSa) -> list[Payload]:
     ]
 
 
+def _fragmentation(sa: IkeSa) -> list[Payload]:
+    """That this end knows fragments (RFC 7383 section 2.3)."""
+    wanted = sa.host.config.fragment_size is not None
+    return [Notify(NotifyType.IKEV2_FRAGMENTATION_SUPPORTED)] if wanted else []
+
+
 def _note_facts(sa: IkeSa, message: Message, spi_r: bytes) -> None:
     """Whether a NAT is on the way, and what the peer says of itself; `spi_r` is that of the message."""
     sources = _hashes(message, NotifyType.NAT_DETECTION_SOURCE_IP)
@@ -205,6 +217,7 @@ def _note_facts(sa: IkeSa, message: Message, spi_r: bytes) -> None:
     sa.nat.supported = bool(sources and ours)
     sa.nat.remote = is_translated(sources, sa.spi_i, spi_r, path.remote, path.remote_port)
     sa.nat.local = is_translated(ours, sa.spi_i, spi_r, path.local, path.local_port)
+    authentication.note_init(sa, message)
     sa.peer.vendor_ids = tuple(vendor.name or vendor.data.hex() for vendor in message.all(Vendor))
     sa.peer.supports_fragmentation = message.notify(NotifyType.IKEV2_FRAGMENTATION_SUPPORTED) is not None
 

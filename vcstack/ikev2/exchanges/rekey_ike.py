@@ -208,7 +208,7 @@ def _successor(
         peer_spi=peer_spi,
         state=IkeState.ESTABLISHED,
     )
-    new.nat = replace(old.nat)
+    new.nat, new.peer = replace(old.nat), replace(old.peer, window=1)
     new.protection = old.protection.rekeyed(suite, secret, nonces, spis, is_initiator=is_initiator)
     new.start_lifetime(now)
     return new

@@ -105,6 +105,15 @@ class Reassembly:
             raise self._refused(f"fragments of more than {self._max_bytes} octets")
         return self._whole(fragment) if len(self._fragments) == fragment.total else None
 
+    @property
+    def is_empty(self) -> bool:
+        """Whether no fragment is kept."""
+        return not self._fragments
+
+    def clear(self) -> None:
+        """Forget an unfinished message."""
+        self._fragments.clear()
+
     def _whole(self, last: Fragment) -> Message:
         plaintext = b"".join(self._fragments[number].plaintext for number in range(1, last.total + 1))
         first = self._fragments[1].first
