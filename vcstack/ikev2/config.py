@@ -140,9 +140,5 @@ class PeerConfig:
             raise ValueError(f"peer {self.name}: cannot initiate to any address")
         if not (self.ike_proposals and self.esp_proposals and self.local_ts and self.remote_ts):
             raise ValueError(f"peer {self.name}: proposals and traffic selectors must not be empty")
-        if (self.local_psk is None) == (self.local_signer is None):
-            raise ValueError(f"peer {self.name}: either local_psk or local_signer is expected")
-        if (self.remote_psk is None) == (self.remote_trust is None):
-            raise ValueError(f"peer {self.name}: either remote_psk or remote_trust is expected")
         if self.fragment_size is not None and self.fragment_size < SMALLEST_FRAGMENT:
             raise ValueError(f"peer {self.name}: fragments of less than {SMALLEST_FRAGMENT} bytes")
