@@ -14,7 +14,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from vcstack.crypto import dh
-from vcstack.ikev2 import authentication
 from vcstack.ikev2.collision import Nonces
 from vcstack.ikev2.config import UdpEncapsulation
 from vcstack.ikev2.constants import NO_SPI
@@ -75,7 +74,7 @@ class IkeSaInit(Exchange):
         ke = Ke(DhGroup(self._private.group), self._private.public)
         cookie = [] if self._cookie is None else [self._cookie]
         fixed = [offer(config.ike_proposals), ke, Nonce(self._nonce), *_nat_detection(sa)]
-        return [*cookie, *fixed, *_fragmentation(sa), *authentication.init_payloads(sa)]
+        return [*cookie, *fixed, *_fragmentation(sa)]
 
     def accepts(self, sa: IkeSa, message: Message, now: float) -> bool:
         """Only a request to start over, or a sound answer; of anything else only the error is kept."""
@@ -153,7 +152,6 @@ class IkeSaInit(Exchange):
         ke = message.require(Ke)
         if not ke.group == chosen.suite.group == self._private.group:
             raise InvalidKePayload(chosen.suite.group, ke.group)
-        authentication.check_init(sa.host.config, message)
         self._answer = chosen, shared_secret(self._private, ke)
         return None
 
@@ -184,7 +182,6 @@ def respond(host: Host, message: Message, data: bytes, path: Path, now: float) -
     payloads = [chosen.answer(), Ke(ke.group, private.public), Nonce(nonces.responder), *_nat_detection(sa)]
     if sa.peer.supports_fragmentation:
         payloads += _fragmentation(sa)
-    payloads += authentication.init_payloads(sa)
     sa.send_response(message.header, data, payloads, path)
     sa.init.response = sa.responses.response[0]
     return sa
@@ -217,7 +214,6 @@ def _note_facts(sa: IkeSa, message: Message, spi_r: bytes) -> None:
     sa.nat.supported = bool(sources and ours)
     sa.nat.remote = is_translated(sources, sa.spi_i, spi_r, path.remote, path.remote_port)
     sa.nat.local = is_translated(ours, sa.spi_i, spi_r, path.local, path.local_port)
-    authentication.note_init(sa, message)
     sa.peer.vendor_ids = tuple(vendor.name or vendor.data.hex() for vendor in message.all(Vendor))
     sa.peer.supports_fragmentation = message.notify(NotifyType.IKEV2_FRAGMENTATION_SUPPORTED) is not None
 
