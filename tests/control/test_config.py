@@ -174,7 +174,7 @@ WRONG = [
     (
         "ipsec",
         'local_id = "fqdn:"',
-        'local_id: "fqdn:": an IPv4 address, fqdn:NAME, email:NAME or key_id:NAME expected',
+        'local_id: "fqdn:": an IPv4 address, fqdn:NAME, email:NAME, key_id:NAME or dn:NAME expected',
     ),
     ("ipsec", 'local_id = "::1"', 'local_id: "::1": an IPv4 address'),
     (

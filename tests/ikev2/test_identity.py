@@ -17,6 +17,7 @@ from vcstack.ikev2.wire.identity import IdI, IdR
         ("key_id:branch:1", IdType.KEY_ID, b"branch:1", "key_id:branch:1"),
         ("key_id:0x00ff", IdType.KEY_ID, b"\x00\xff", "key_id:0x00ff"),
         ("key_id:müller", IdType.KEY_ID, "müller".encode(), "key_id:0x6dc3bc6c6c6572"),
+        ("dn:CN=x", IdType.DER_ASN1_DN, bytes.fromhex("300c310a300806035504030c0178"), "dn:CN=x"),
     ],
 )
 def test_text_form(text: str, kind: IdType, data: bytes, printed: str) -> None:
@@ -46,6 +47,14 @@ def test_what_is_no_identity(text: str) -> None:
         Identity.parse(text)
 
 
+def test_names_are_the_same_whatever_their_strings_are_encoded_in() -> None:
+    """RFC 5280 7.1: UTF8String and PrintableString, capitals and spaces do not tell two names apart."""
+    printable = Identity(IdType.DER_ASN1_DN, bytes.fromhex("300c310a30080603550403130158"))
+    assert Identity.parse("dn:CN=x").matches(printable)
+    assert not Identity.parse("dn:CN=y").matches(printable)
+    assert not Identity.parse("dn:CN=x").matches(Identity(IdType.DER_ASN1_DN, b"\x30\x05"))
+
+
 def test_payloads() -> None:
     identity = Identity.parse("fqdn:cpe.example")
     assert identity.initiator_payload() == IdI(IdType.FQDN, b"cpe.example")
@@ -59,6 +68,7 @@ def test_payloads() -> None:
         (Identity(IdType(99), b"\x01"), "UNKNOWN_99:0x01"),
         (Identity(IdType.FQDN, b"\x1b[2J"), "fqdn:0x1b5b324a"),
         (Identity(IdType.IPV4_ADDR, b"\x01"), "ipv4:0x01"),
+        (Identity(IdType.DER_ASN1_DN, b"\x01\x02\x03"), "dn:0x010203"),
     ],
 )
 def test_what_a_peer_sends_prints_without_control_characters(identity: Identity, printed: str) -> None:

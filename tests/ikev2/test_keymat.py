@@ -15,6 +15,7 @@ from vcstack.ikev2.keymat import (
     prf_function,
     psk_auth,
     rekeyed_skeyseed,
+    signed_octets,
     sk_ciphers,
     verify_psk_auth,
 )
@@ -171,25 +172,24 @@ def test_auth_of_a_pre_shared_key_step_by_step() -> None:
     prf = prf_function(PrfId.HMAC_SHA2_256)
     signed = b"message" + b"nonce of the other" + prf(b"sk_p", b"identity")
     expected = prf(prf(b"a pre-shared key", b"Key Pad for IKEv2"), signed)
-    arguments = (Secret(b"sk_p"), b"message", b"nonce of the other", b"identity")
-    assert psk_auth(prf, Secret(b"a pre-shared key"), *arguments) == expected
-    assert verify_psk_auth(expected, prf, Secret(b"a pre-shared key"), *arguments)
+    assert signed_octets(prf, Secret(b"sk_p"), b"message", b"nonce of the other", b"identity") == signed
+    assert psk_auth(prf, Secret(b"a pre-shared key"), signed) == expected
+    assert verify_psk_auth(expected, prf, Secret(b"a pre-shared key"), signed)
 
 
 @pytest.mark.parametrize("psk", [b"x", b"k" * 64, b"k" * 65, b"k" * 300])
 def test_each_part_of_auth_counts_and_keys_of_any_length_work(psk: bytes) -> None:
     prf = prf_function(PrfId.HMAC_SHA2_512)
-    auth = psk_auth(prf, Secret(psk), Secret(b"sk_p"), b"message", b"nonce", b"identity")
+    signed = signed_octets(prf, Secret(b"sk_p"), b"message", b"nonce", b"identity")
+    auth = psk_auth(prf, Secret(psk), signed)
     assert len(auth) == 64
-    assert verify_psk_auth(auth, prf, Secret(psk), Secret(b"sk_p"), b"message", b"nonce", b"identity")
+    assert verify_psk_auth(auth, prf, Secret(psk), signed)
+    assert not verify_psk_auth(auth, prf, Secret(psk + b"y"), signed)
     for other in (
-        (Secret(psk + b"y"), Secret(b"sk_p"), b"message", b"nonce", b"identity"),
-        (Secret(psk), Secret(b"sk_q"), b"message", b"nonce", b"identity"),
-        (Secret(psk), Secret(b"sk_p"), b"messagE", b"nonce", b"identity"),
-        (Secret(psk), Secret(b"sk_p"), b"message", b"noncE", b"identity"),
-        (Secret(psk), Secret(b"sk_p"), b"message", b"nonce", b"identitY"),
+        (Secret(b"sk_q"), b"message", b"nonce", b"identity"),
+        (Secret(b"sk_p"), b"messagE", b"nonce", b"identity"),
+        (Secret(b"sk_p"), b"message", b"noncE", b"identity"),
+        (Secret(b"sk_p"), b"message", b"nonce", b"identitY"),
     ):
-        assert not verify_psk_auth(auth, prf, *other)
-    assert not verify_psk_auth(
-        auth[:-1], prf, Secret(psk), Secret(b"sk_p"), b"message", b"nonce", b"identity"
-    )
+        assert not verify_psk_auth(auth, prf, Secret(psk), signed_octets(prf, *other))
+    assert not verify_psk_auth(auth[:-1], prf, Secret(psk), signed)

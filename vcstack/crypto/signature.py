@@ -225,11 +225,12 @@ class SigningKey:
 
         CryptoError when the peer accepts nothing that this key can do.
         """
-        algorithm = self._choose(accepted)
+        algorithm = self.choose(accepted)
         identifier = _SENT[algorithm]
         return bytes([len(identifier)]) + identifier + self._signature(algorithm, message)
 
-    def _choose(self, accepted: Collection[int]) -> Algorithm:
+    def choose(self, accepted: Collection[int]) -> Algorithm:
+        """How `sign` signs; CryptoError when it cannot."""
         public = self._key.public_key()
         schemes = _schemes(public)
         scheme = schemes[0] if self._prefers_pss else schemes[-1]

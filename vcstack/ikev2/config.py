@@ -5,14 +5,15 @@ from enum import StrEnum
 from ipaddress import IPv4Address
 from typing import Final
 
+from vcstack.ikev2.credentials import Ppk, Signer, Trust
 from vcstack.ikev2.identity import Identity
 from vcstack.ikev2.proposal import EspProposal, IkeProposal
 from vcstack.wire.secret import Secret
 from vcstack.wire.selector import TrafficSelector
 
-
 SMALLEST_FRAGMENT: Final = 256
 """Bytes of IPv4 packet: smaller ones carry little beside their headers."""
+
 
 class UdpEncapsulation(StrEnum):
     """When ESP travels inside UDP port 4500."""
@@ -65,7 +66,8 @@ class PeerConfig:
     """One peer: who it is, what is negotiated with it, and for how long.
 
     Times are seconds. `remote_address` None accepts any address, and only answers.
-    `remote_id` None accepts any identity that knows the pre-shared key.
+    `remote_id` None accepts any identity that knows the pre-shared key, or has a certificate of an authority.
+    Each end authenticates by its pre-shared key or by signatures: of the two fields one is None.
     """
 
     name: str
@@ -73,12 +75,15 @@ class PeerConfig:
     remote_address: IPv4Address | None
     local_id: Identity
     remote_id: Identity | None
-    local_psk: Secret
-    remote_psk: Secret
+    local_psk: Secret | None
+    remote_psk: Secret | None
     ike_proposals: tuple[IkeProposal, ...]
     esp_proposals: tuple[EspProposal, ...]
     local_ts: tuple[TrafficSelector, ...]
     remote_ts: tuple[TrafficSelector, ...]
+    local_signer: Signer | None = None
+    remote_trust: Trust | None = None
+    ppk: Ppk | None = None
     initiate: bool = True
     udp_encapsulation: UdpEncapsulation = UdpEncapsulation.AUTO
 
@@ -105,11 +110,6 @@ class PeerConfig:
     child_retry: BackoffPolicy = field(default=BackoffPolicy(floor_s=2.0))
     """Between attempts to create the child SA on an IKE SA that is up."""
 
-    init_error_grace_s: float = 2.0
-    """How long a genuine answer may follow an unauthenticated error (RFC 7296 section 2.21.1)."""
-    init_restarts: int = 4
-    """Restarts of one IKE_SA_INIT for COOKIE and INVALID_KE_PAYLOAD; an attacker could ask for ever."""
-    switch_fallback_s: float = 30.0
     fragment_size: int | None = 1280
     """Largest IPv4 packet in bytes that carries an IKE message; larger messages go in fragments if the peer
     knows them (RFC 7383 section 2.5.1). None neither sends fragments nor takes them."""
@@ -118,6 +118,11 @@ class PeerConfig:
     repeated_answers_per_s: float = 5.0
     """Of one IKE SA: whoever saw a request go by can repeat it."""
 
+    init_error_grace_s: float = 2.0
+    """How long a genuine answer may follow an unauthenticated error (RFC 7296 section 2.21.1)."""
+    init_restarts: int = 4
+    """Restarts of one IKE_SA_INIT for COOKIE and INVALID_KE_PAYLOAD; an attacker could ask for ever."""
+    switch_fallback_s: float = 30.0
     """A responder sends on a rekeyed child after this time although the peer has not yet proven to use it."""
     redundant_child_s: float = 30.0
     """How long a peer may take to delete the SA that it has to delete; then it is deleted from here."""
@@ -138,7 +143,11 @@ class PeerConfig:
     def __post_init__(self) -> None:
         if self.initiate and self.remote_address is None:
             raise ValueError(f"peer {self.name}: cannot initiate to any address")
-        if not (self.ike_proposals and self.esp_proposals and self.local_ts and self.remote_ts):
-            raise ValueError(f"peer {self.name}: proposals and traffic selectors must not be empty")
+        if (self.local_psk is None) == (self.local_signer is None):
+            raise ValueError(f"peer {self.name}: either local_psk or local_signer is expected")
+        if (self.remote_psk is None) == (self.remote_trust is None):
+            raise ValueError(f"peer {self.name}: either remote_psk or remote_trust is expected")
         if self.fragment_size is not None and self.fragment_size < SMALLEST_FRAGMENT:
             raise ValueError(f"peer {self.name}: fragments of less than {SMALLEST_FRAGMENT} bytes")
+        if not (self.ike_proposals and self.esp_proposals and self.local_ts and self.remote_ts):
+            raise ValueError(f"peer {self.name}: proposals and traffic selectors must not be empty")

@@ -18,6 +18,14 @@ class PeerFacts:
     window: int = 1
     auth_lifetime_s: int | None = None
     supports_fragmentation: bool = False
+    hash_algorithms: tuple[int, ...] = ()
+    """With which hashes it takes signatures (RFC 7427 section 4)."""
+    agrees_on_ppk: bool = False
+    """Both ends have said that they know a postquantum preshared key (RFC 8784)."""
+    uses_ppk: bool = False
+    """The keys were made with it."""
+    authentication: str | None = None
+    """How it proved its identity, in words."""
     is_first_contact: bool = False
     """It says that it knows of no older IKE SA (RFC 7296 section 2.4, INITIAL_CONTACT)."""
 

@@ -4,8 +4,10 @@
     "fqdn:cpe.example"                      ID_FQDN
     "email:noc@example"                     ID_RFC822_ADDR
     "key_id:branch-1", "key_id:0x0a0b"      ID_KEY_ID, as text or as octets
+    "dn:CN=branch-1,O=Example"              ID_DER_ASN1_DN, as RFC 4514 writes it: encoded last, written first
 
-An identity is compared as type and octets; that of an end behind a NAT need not be the address it sends from.
+Identities are the same when type and octets are, distinguished names also when their attributes are. That of
+an end behind a NAT need not be the address it sends from.
 """
 
 from collections.abc import Callable, Mapping
@@ -13,11 +15,13 @@ from dataclasses import dataclass
 from ipaddress import IPv4Address
 from typing import Final, Self
 
+from vcstack.crypto.errors import CryptoError
+from vcstack.crypto.name import parse_name, same_name, show_name
 from vcstack.ikev2.errors import ConfigurationError
 from vcstack.ikev2.iana import IdType
 from vcstack.ikev2.wire.identity import IdI, IdR
 
-_EXPECTED: Final = "an IPv4 address, fqdn:NAME, email:NAME or key_id:NAME"
+_EXPECTED: Final = "an IPv4 address, fqdn:NAME, email:NAME, key_id:NAME or dn:NAME"
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +43,7 @@ class Identity:
         kind, to_data = encode
         try:
             data = to_data(value)
-        except ValueError:
+        except (ValueError, CryptoError):
             data = b""
         if not data:
             raise ConfigurationError(f"identity {text!r}: {_EXPECTED} expected")
@@ -49,6 +53,12 @@ class Identity:
     def of(cls, payload: IdI | IdR) -> Self:
         """The identity that a payload carries."""
         return cls(payload.kind, payload.data)
+
+    def matches(self, other: "Identity") -> bool:
+        """Whether the other is the same."""
+        if self.kind == other.kind == IdType.DER_ASN1_DN:
+            return same_name(self.data, other.data)
+        return self == other
 
     def initiator_payload(self) -> IdI:
         """IDi of this identity."""
@@ -61,6 +71,8 @@ class Identity:
     def __str__(self) -> str:
         if self.kind == IdType.IPV4_ADDR and len(self.data) == 4:
             return str(IPv4Address(self.data))
+        if self.kind == IdType.DER_ASN1_DN:
+            return f"dn:{show_name(self.data)}"
         prefix = _PREFIXES.get(self.kind)
         text = self.data.decode("ascii", "replace")
         if prefix is None:
@@ -89,5 +101,6 @@ _ENCODERS: Final[Mapping[str, tuple[IdType, Callable[[str], bytes]]]] = {
     "fqdn": (IdType.FQDN, _name),
     "email": (IdType.RFC822_ADDR, _name),
     "key_id": (IdType.KEY_ID, _key_id),
+    "dn": (IdType.DER_ASN1_DN, parse_name),
 }
 _PREFIXES: Final = {kind: prefix for prefix, (kind, _) in _ENCODERS.items()}

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from vcstack.ikev2 import authentication
 from vcstack.ikev2.algorithms import name_of
 from vcstack.ikev2.snapshot import ChildSnapshot, EndpointSnapshot, IkeSaSnapshot
 from vcstack.ikev2.states import ChildState, IkeState
@@ -13,8 +14,6 @@ if TYPE_CHECKING:
     from vcstack.ikev2.child_sa import Child
     from vcstack.ikev2.endpoint import Endpoint
     from vcstack.ikev2.ike_sa import IkeSa
-
-_PSK = "pre-shared key"
 
 
 @dataclass(slots=True)
@@ -60,7 +59,6 @@ def endpoint_snapshot(endpoint: Endpoint, now: float) -> EndpointSnapshot:
 
 def _ike_sa(sa: IkeSa, now: float) -> IkeSaSnapshot:
     suite = None if sa.protection is None else sa.protection.suite
-    authenticated = sa.peer.identity is not None
     timers = sa.timers
     return IkeSaSnapshot(
         spi_i=sa.spi_i.hex(),
@@ -76,8 +74,9 @@ def _ike_sa(sa: IkeSa, now: float) -> IkeSaSnapshot:
         integrity=None if suite is None or suite.integrity is None else name_of(suite.integrity),
         prf=None if suite is None else name_of(suite.prf),
         dh_group=None if suite is None else suite.group.value,
-        auth_local=_PSK,
-        auth_remote=_PSK if authenticated else None,
+        auth_local=authentication.describe_local(sa.host.config),
+        auth_remote=sa.peer.authentication,
+        ppk=sa.peer.uses_ppk,
         age_s=now - timers.created_at,
         rekey_in_s=_remaining(timers.rekey_at, now),
         expires_in_s=_remaining(timers.expires_at, now),

@@ -4,13 +4,15 @@
     SKEYSEED = prf(SK_d (old), g^ir (new) | Ni | Nr)                 rekey of the IKE SA (2.18)
     {SK_d | SK_ai | SK_ar | SK_ei | SK_er | SK_pi | SK_pr} = prf+(SKEYSEED, Ni | Nr | SPIi | SPIr)
     KEYMAT   = prf+(SK_d, [g^ir (new) |] Ni | Nr)                    Child SA (2.17)
-    AUTH     = prf(prf(PSK, "Key Pad for IKEv2"), message | nonce | prf(SK_p, ID'))    (2.15)
+    signed   = message | nonce | prf(SK_p, ID')                                        (2.15)
+    AUTH     = prf(prf(PSK, "Key Pad for IKEv2"), signed)
+    SK_x     = prf+(PPK, SK_x')             of SK_d, SK_pi and SK_pr, in a first IKE SA (RFC 8784 3)
 
 The functions are HMACs, which take keys of any length: nonces and pre-shared keys go in whole.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final, Literal
 
 from vcstack.crypto.mac import compare
@@ -102,6 +104,12 @@ def ike_keys(
     return IkeKeys(*(Secret(stream.take(length)) for length in lengths))
 
 
+def keys_with_ppk(prf: Prf, keys: IkeKeys, ppk: Secret) -> IkeKeys:
+    """The keys of a first IKE SA with a postquantum preshared key in what proves and derives (RFC 8784 3)."""
+    d, pi, pr = (Secret(prf.plus(ppk.reveal(), old.reveal(), len(old))) for old in (keys.d, keys.pi, keys.pr))
+    return replace(keys, d=d, pi=pi, pr=pr)
+
+
 def child_keys(
     suite: EspSuite, prf: Prf, d: Secret, nonce_i: bytes, nonce_r: bytes, shared: Secret | None = None
 ) -> ChildKeys:
@@ -121,22 +129,23 @@ def sk_ciphers(suite: IkeSuite, keys: IkeKeys) -> tuple[SkCipher, SkCipher]:
     return _sk_cipher(suite, keys.ei, keys.ai), _sk_cipher(suite, keys.er, keys.ar)
 
 
-def psk_auth(prf: Prf, psk: Secret, sk_p: Secret, message: bytes, nonce: bytes, identity: bytes) -> bytes:
-    """Data of the AUTH payload of one end with a pre-shared key (RFC 7296 2.15).
+def signed_octets(prf: Prf, sk_p: Secret, message: bytes, nonce: bytes, identity: bytes) -> bytes:
+    """What one end proves to have said (RFC 7296 2.15).
 
     `message` is that end's whole IKE_SA_INIT message (the last one sent, cookie included), `nonce` the other
-    end's, `identity` the body of its IDi or IDr payload, `sk_p` its SK_pi or SK_pr, and `psk` the key it has
-    to know: the ends may have different ones.
+    end's, `identity` the body of its IDi or IDr payload, `sk_p` its SK_pi or SK_pr.
     """
-    signed = message + nonce + prf(sk_p.reveal(), identity)
+    return message + nonce + prf(sk_p.reveal(), identity)
+
+
+def psk_auth(prf: Prf, psk: Secret, signed: bytes) -> bytes:
+    """Data of the AUTH payload of one end with a pre-shared key; the ends may have different ones."""
     return prf(prf(psk.reveal(), PSK_PAD), signed)
 
 
-def verify_psk_auth(
-    received: bytes, prf: Prf, psk: Secret, sk_p: Secret, message: bytes, nonce: bytes, identity: bytes
-) -> bool:
+def verify_psk_auth(received: bytes, prf: Prf, psk: Secret, signed: bytes) -> bool:
     """Whether the peer's AUTH data is what `psk_auth` makes of its end, compared in constant time."""
-    return compare(psk_auth(prf, psk, sk_p, message, nonce, identity), received)
+    return compare(psk_auth(prf, psk, signed), received)
 
 
 def _sk_cipher(suite: IkeSuite, key: Secret, integrity_key: Secret) -> SkCipher:

@@ -50,6 +50,8 @@ class IkeSaSnapshot:
     dh_group: int | None
     auth_local: str
     auth_remote: str | None
+    ppk: bool
+    """Whether a postquantum preshared key is in its keys."""
     age_s: float
     rekey_in_s: float | None
     expires_in_s: float | None

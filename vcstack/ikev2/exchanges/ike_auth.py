@@ -1,9 +1,9 @@
-"""IKE_AUTH with pre-shared keys, and the first child (RFC 7296 sections 1.2, 2.15, 2.21.2).
+"""IKE_AUTH: the ends prove who they are, and make the first child (RFC 7296 sections 1.2, 2.15, 2.21.2).
 
 ```
- HDR, SK {IDi, [IDr,] AUTH, [N(INITIAL_CONTACT),] SA, TSi, TSr}  -->
-                                    <--  HDR, SK {IDr, AUTH, SA, TSi, TSr}
-                    or              <--  HDR, SK {IDr, AUTH, N(error)}      an IKE SA without a child
+ HDR, SK {IDi, [CERT,] [CERTREQ,] [IDr,] AUTH, [N(INITIAL_CONTACT),] SA, TSi, TSr}  -->
+                                    <--  HDR, SK {IDr, [CERT,] AUTH, SA, TSi, TSr}
+                    or              <--  HDR, SK {IDr, [CERT,] AUTH, N(error)}      an IKE SA without a child
                     or              <--  HDR, SK {N(AUTHENTICATION_FAILED)}
 ```
 """
@@ -12,14 +12,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from vcstack.ikev2 import authentication, ppk
 from vcstack.ikev2.errors import AuthenticationFailed, RemoteProtocolError
 from vcstack.ikev2.exchanges.child_offer import ChildOffer, accept_answer, answer_offer, offer_first_child
 from vcstack.ikev2.exchanges.exchange import Exchange
 from vcstack.ikev2.exchanges.informational import ReportFailure, delete_unwanted
 from vcstack.ikev2.exchanges.refusal import describe_error, refuse_child
-from vcstack.ikev2.iana import AuthMethod, ExchangeType, NotifyType
+from vcstack.ikev2.iana import ExchangeType, NotifyType
 from vcstack.ikev2.identity import Identity
-from vcstack.ikev2.keymat import psk_auth, verify_psk_auth
 from vcstack.ikev2.missing_child import child_failed
 from vcstack.ikev2.states import IkeInput
 from vcstack.ikev2.wire.auth import Auth
@@ -49,13 +49,15 @@ class IkeAuth(Exchange):
         return config.init_retransmit
 
     def request(self, sa: IkeSa, now: float) -> Sequence[Payload] | None:  # noqa: ARG002
-        """IDi, [IDr,] AUTH, [N(INITIAL_CONTACT),] SA, TSi, TSr."""
+        """IDi, [CERT,] [CERTREQ,] [IDr,] AUTH, [N(...),] SA, TSi, TSr."""
         config = sa.host.config
         self._offer = offer_first_child(sa)
         own = config.local_id.initiator_payload()
         wanted = [] if config.remote_id is None else [config.remote_id.responder_payload()]
         contact = [Notify(NotifyType.INITIAL_CONTACT)] if sa.host.is_alone(sa) else []
-        return [own, *wanted, _prove(sa, own), *contact, *self._offer.selectors(sa)]
+        proof = authentication.prove(sa, own, ppk.keys_of_request(sa))
+        who = [own, *authentication.certificates(sa), *wanted, proof, *ppk.request_payloads(sa, own)]
+        return [*who, *contact, *self._offer.selectors(sa)]
 
     def response(self, sa: IkeSa, message: Message, now: float) -> None:
         """Verify the peer, then take the child if there is one."""
@@ -67,7 +69,8 @@ class IkeAuth(Exchange):
             sa.fail(reason, now)
             return
         try:
-            _verify(sa, message, message.require(IdR))
+            ppk.take_response(sa, message)
+            authentication.verify(sa, message, message.require(IdR), message.require(Auth).data)
         except RemoteProtocolError as wrong:
             self._not_authenticated(sa, wrong.reason, now)
             return
@@ -102,7 +105,8 @@ def respond(sa: IkeSa, message: Message, now: float) -> Sequence[Payload]:
         return [Notify(NotifyType.INVALID_SYNTAX)]
     try:
         _check_wanted_identity(sa, message)
-        _verify(sa, message, message.require(IdI))
+        authentication.verify(sa, message, message.require(IdI), ppk.take_request(sa, message))
+        proof = _own_proof(sa)
     except AuthenticationFailed as wrong:
         reason = f"we refused the peer in IKE_AUTH: {wrong.reason}"
         sa.host.report(reason, now)
@@ -111,8 +115,6 @@ def respond(sa: IkeSa, message: Message, now: float) -> Sequence[Payload]:
     _note_statuses(sa, message, now)
     sa.establish(now)
     sa.peer.is_first_contact = message.notify(NotifyType.INITIAL_CONTACT) is not None
-    own = sa.host.config.local_id.responder_payload()
-    proof: list[Payload] = [own, _prove(sa, own)]
     try:
         child, _, payloads = answer_offer(sa, message, now, first=True)
     except RemoteProtocolError as error:
@@ -124,45 +126,17 @@ def respond(sa: IkeSa, message: Message, now: float) -> Sequence[Payload]:
     return [*proof, *payloads]
 
 
-def _prove(sa: IkeSa, own: IdI | IdR) -> Auth:
-    """AUTH of this end over its own IKE_SA_INIT message (RFC 7296 section 2.15)."""
+def _own_proof(sa: IkeSa) -> list[Payload]:
+    """IDr, [CERT,] AUTH, [N(PPK_IDENTITY)] of a responder."""
     assert sa.protection is not None
-    keys, init = sa.protection.keys, sa.init
-    sk_p, message, nonce = (
-        (keys.pi, init.request, init.responder_nonce)
-        if sa.is_initiator
-        else (keys.pr, init.response, init.initiator_nonce)
-    )
-    psk = sa.host.config.local_psk
-    return Auth(
-        AuthMethod.SHARED_KEY_MIC, psk_auth(sa.protection.prf, psk, sk_p, message, nonce, own.build())
-    )
-
-
-def _verify(sa: IkeSa, message: Message, theirs: IdI | IdR) -> None:
-    """AuthenticationFailed unless the identity is the configured one and its owner knows the key."""
-    assert sa.protection is not None
-    config, auth, identity = sa.host.config, message.require(Auth), Identity.of(theirs)
-    if config.remote_id is not None and identity != config.remote_id:
-        raise AuthenticationFailed(f"it says it is {identity}, remote_id is {config.remote_id}")
-    if auth.method != AuthMethod.SHARED_KEY_MIC:
-        raise AuthenticationFailed(f"it authenticates by {auth.method}, a pre-shared key is expected")
-    keys, init = sa.protection.keys, sa.init
-    sk_p, signed, nonce = (
-        (keys.pr, init.response, init.initiator_nonce)
-        if sa.is_initiator
-        else (keys.pi, init.request, init.responder_nonce)
-    )
-    if not verify_psk_auth(
-        auth.data, sa.protection.prf, config.remote_psk, sk_p, signed, nonce, theirs.build()
-    ):
-        raise AuthenticationFailed(f"{identity} does not know our pre-shared key")
-    sa.peer.identity = identity
+    own = sa.host.config.local_id.responder_payload()
+    auth = authentication.prove(sa, own, sa.protection.keys)
+    return [own, *authentication.certificates(sa), auth, *ppk.response_payloads(sa)]
 
 
 def _check_wanted_identity(sa: IkeSa, message: Message) -> None:
     wanted = message.get(IdR)
-    if wanted is not None and Identity.of(wanted) != sa.host.config.local_id:
+    if wanted is not None and not sa.host.config.local_id.matches(Identity.of(wanted)):
         raise AuthenticationFailed(
             f"it wants to talk to {Identity.of(wanted)}, local_id is {sa.host.config.local_id}"
         )
