@@ -28,11 +28,13 @@ from vcstack.io.channel import InstallInbound, InstallOutbound, SetPath
 from vcstack.io.memory import join
 from vcstack.wire.checksum import internet_checksum
 from vcstack.wire.ipv4 import IpProtocol, Ipv4Header
+from vcstack.wire.secret import Secret
 
 if TYPE_CHECKING:
     import pathlib
 
     from vcstack.ikev2.child_sa import ChildSa
+    from vcstack.ikev2.config import PeerConfig
     from vcstack.ikev2.protection import Protection
 
 pytestmark = pytest.mark.interop
@@ -92,8 +94,36 @@ def traffic(*, back: bool) -> tuple[bytes, bytes]:
     return echo(reply=back), tcp_packet(b"x" * 701, **ends)  # type: ignore[arg-type]  # addresses are addresses
 
 
-class Conversation:
-    """Two endpoints, two forwarders, and a capture of all that passes between them."""
+class Recording:
+    """Two endpoints, and a capture of what IKE messages pass between them."""
+
+    def __init__(self, initiator: PeerConfig, responder: PeerConfig) -> None:
+        self.pair = Pair(initiator, responder)
+        self.capture = Capture()
+        self.ike_sas: dict[tuple[bytes, bytes], Protection] = {}
+        self.pair.filter = self._sniff
+        self.pair.check = self._note_keys
+
+    def tell(self, tshark: Tshark) -> None:
+        """Give the keys away."""
+        for (spi_i, spi_r), protection in self.ike_sas.items():
+            tshark.ike_sa(spi_i, spi_r, protection)
+
+    def _sniff(self, item: InFlight) -> bool:
+        there = item.path
+        path = Path(there.remote, there.remote_port, there.local, there.local_port)
+        self.capture.ike(self.pair.now, path, item.data)
+        return True
+
+    def _note_keys(self) -> None:
+        for node in self.pair.nodes:
+            for sa in node.endpoint.ike_sas.values():
+                if sa.protection is not None:
+                    self.ike_sas[sa.spi_i, sa.spi_r] = sa.protection
+
+
+class Conversation(Recording):
+    """With two forwarders, whose ESP is captured as well."""
 
     def __init__(self, suite: Suite) -> None:
         self.suite = suite
@@ -102,13 +132,11 @@ class Conversation:
             "esp_proposals": (EspProposal.parse(suite.esp),),
             "udp_encapsulation": UdpEncapsulation.ALWAYS if suite.udp else UdpEncapsulation.AUTO,
         }
-        initiator = initiator_config(**both, local_id=BRANCH, remote_id=CENTRE)
-        self.pair = Pair(initiator, responder_config(**both, local_id=CENTRE, remote_id=BRANCH))
-        self.capture = Capture()
-        self.esp_packets = self.keepalives = 0
-        self.ike_sas: dict[tuple[bytes, bytes], Protection] = {}
-        self.pair.filter = self._sniff
-        self.pair.check = self._note_keys
+        super().__init__(
+            initiator_config(**both, local_id=BRANCH, remote_id=CENTRE),
+            responder_config(**both, local_id=CENTRE, remote_id=BRANCH),
+        )
+        self.esp_packets = 0
         transports = join(udp=suite.udp)
         self.ends = [
             End(forwarder_config(*ends, keepalive=True), transport)
@@ -132,9 +160,8 @@ class Conversation:
         return [event.child for event in self.pair.a.events if isinstance(event, InboundReady)]
 
     def tell(self, tshark: Tshark) -> None:
-        """Give all keys away."""
-        for (spi_i, spi_r), protection in self.ike_sas.items():
-            tshark.ike_sa(spi_i, spi_r, protection)
+        """Give the keys of the children away, too."""
+        super().tell(tshark)
         for child in self.children():
             tshark.esp_sa(CPE, DATA_CENTRE, child.spi_out, child.key_out)
             tshark.esp_sa(DATA_CENTRE, CPE, child.spi_in, child.key_in)
@@ -186,12 +213,6 @@ class Conversation:
                 end.forwarder.handle_timeout(self.pair.now)
                 end.step(self.pair.now)
 
-    def _sniff(self, item: InFlight) -> bool:
-        there = item.path
-        path = Path(there.remote, there.remote_port, there.local, there.local_port)
-        self.capture.ike(self.pair.now, path, item.data)
-        return True
-
     def _sniff_esp(self, node: Node, data: bytes) -> list[bytes]:
         child = node.data.outbound
         assert child is not None
@@ -199,17 +220,15 @@ class Conversation:
         self.esp_packets += 1
         return [data]
 
-    def _note_keys(self) -> None:
-        for node in self.pair.nodes:
-            for sa in node.endpoint.ike_sas.values():
-                if sa.protection is not None:
-                    self.ike_sas[sa.spi_i, sa.spi_r] = sa.protection
-
 
 def payloads(frame: Frame) -> list[int]:
     """Types of the payloads of an IKE message, those inside of the encrypted one included."""
     types = [int(value) for value in frame.all("isakmp.typepayload")]
     return [value for value in types if value not in (TRANSFORM, PROPOSAL)]
+
+
+def besides_notifications(frame: Frame) -> list[int]:
+    return [kind for kind in payloads(frame) if kind != NOTIFY]
 
 
 def of_exchange(frames: list[Frame], exchange: str) -> list[Frame]:
@@ -222,7 +241,7 @@ def with_payload(frames: list[Frame], kind: int) -> list[Frame]:
 
 def check_ike_sa_init(frames: list[Frame], suite: Suite) -> None:
     request, response = of_exchange(frames, IKE_SA_INIT)
-    assert payloads(request) == payloads(response) == [SA, KE, NONCE, NOTIFY, NOTIFY]
+    assert besides_notifications(request) == besides_notifications(response) == [SA, KE, NONCE]
     for frame in (request, response):
         names = "encr", "integ", "prf", "dh"
         chosen = {name: frame.all(f"isakmp.tf.id.{name}") for name in names}
@@ -234,8 +253,8 @@ def check_ike_sa_init(frames: list[Frame], suite: Suite) -> None:
 
 def check_ike_auth(frames: list[Frame]) -> None:
     request, response = of_exchange(frames, IKE_AUTH)
-    assert payloads(request) == [SK, ID_I, ID_R, AUTH, NOTIFY, SA, TS_I, TS_R]
-    assert payloads(response) == [SK, ID_R, AUTH, SA, TS_I, TS_R]
+    assert besides_notifications(request) == [SK, ID_I, ID_R, AUTH, SA, TS_I, TS_R]
+    assert besides_notifications(response) == [SK, ID_R, AUTH, SA, TS_I, TS_R]
     assert request.all("isakmp.id.data.fqdn") == ["branch-1.example"]
     for frame in (request, response):
         assert [bytes.fromhex(key.replace(":", "")) for key in frame.all("isakmp.id.data.key_id")] == [
@@ -258,7 +277,7 @@ def check_create_child_sa(frames: list[Frame], suite: Suite) -> None:
         assert frame.all("isakmp.key_exchange.dh_group") == group
         assert (KE in payloads(frame)) == bool(group)
     for frame in (each for each in messages if each not in children):
-        assert payloads(frame) == [SK, SA, NONCE, KE]
+        assert besides_notifications(frame) == [SK, SA, NONCE, KE]
         assert frame.all("isakmp.key_exchange.dh_group") == [suite.shown[-1]]
 
 
@@ -297,6 +316,27 @@ def test_everything_can_be_read_and_nothing_is_malformed(tmp_path: pathlib.Path,
     check_create_child_sa(frames, suite)
     assert len(with_payload(of_exchange(frames, INFORMATIONAL), DELETE)) == 8
     check_esp(frames, talk)
+
+
+def test_refusals_are_well_formed(tmp_path: pathlib.Path) -> None:
+    """COOKIE, INVALID_KE_PAYLOAD and AUTHENTICATION_FAILED, each in its exchange."""
+    responder = responder_config(
+        cookie_threshold=0,
+        ike_proposals=(IkeProposal.parse("aes256-sha384-ecp256"),),
+        remote_psk=Secret(b"another secret"),
+    )
+    proposals = (IkeProposal.parse("aes256-sha384-curve25519-ecp256"),)
+    talk = Recording(initiator_config(ike_proposals=proposals), responder)
+    talk.pair.start().run(0.5)
+    tshark = Tshark(tmp_path)
+    talk.tell(tshark)
+    frames = tshark.dissect(talk.capture.write(tmp_path / "talk.pcap"))
+    assert [(frame.number, frame.complaints) for frame in frames if frame.complaints] == []
+    cookie, invalid_ke, authentication_failed = "16390", "17", "24"
+    notified = [frame.all("isakmp.notify.msgtype") for frame in frames]
+    assert (notified[1], notified[3], notified[-1]) == ([cookie], [invalid_ke], [authentication_failed])
+    assert [cookie in types for types in notified[:6]] == [False, True, True, False, True, False]
+    assert frames[3].all("isakmp.notify.data.accepted_dh_group") == ["19"]
 
 
 def test_the_judge_sees_a_wrong_bit(tmp_path: pathlib.Path) -> None:
