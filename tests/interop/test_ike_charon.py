@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import closing
 from dataclasses import replace
 from functools import partial
 from ipaddress import IPv4Address
@@ -73,10 +74,8 @@ PEERS = [
 
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[CharonSite]:
-    with Network() as network:
-        site = CharonSite(network, tmp_path_factory.mktemp("charon"), PEERS)
+    with Network() as network, closing(CharonSite(network, tmp_path_factory.mktemp("charon"), PEERS)) as site:
         yield site
-        site.close()
 
 
 def run(scenario: Coroutine[Any, Any, None]) -> None:
@@ -293,7 +292,8 @@ def test_charon_asks_for_a_cookie(tmp_path: Path, peer: Peer) -> None:
                 assert end.endpoint.counters["rx COOKIE"] >= 1
                 assert end.endpoint.counters["rx INVALID_KE_PAYLOAD"] == (peer is FIRST_GROUP_REFUSED)
 
-    with Network() as network:
-        site = CharonSite(network, tmp_path / "charon", PEERS, settings="cookie_threshold = 1")
+    with (
+        Network() as network,
+        closing(CharonSite(network, tmp_path / "charon", PEERS, settings="cookie_threshold = 1")) as site,
+    ):
         asyncio.run(scenario(site))
-        site.close()

@@ -7,6 +7,7 @@ of both directions prove the keys of each child.
 from __future__ import annotations
 
 import asyncio
+from contextlib import closing
 from typing import TYPE_CHECKING
 
 import pytest
@@ -72,10 +73,8 @@ def title(index: int) -> str:
 
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[CharonSite]:
-    with Network() as network:
-        site = CharonSite(network, tmp_path_factory.mktemp("charon"), PEERS)
+    with Network() as network, closing(CharonSite(network, tmp_path_factory.mktemp("charon"), PEERS)) as site:
         yield site
-        site.close()
 
 
 @pytest.mark.parametrize("index", range(len(CASES)), ids=title)

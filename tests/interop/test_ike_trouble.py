@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+from contextlib import closing
 from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
@@ -42,10 +43,13 @@ QUICK = RetransmitPolicy(base_s=0.3, tries=8)
 
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[CharonSite]:
-    with Network() as network:
-        site = CharonSite(network, tmp_path_factory.mktemp("charon"), PEERS, "retransmit_timeout = 0.5")
+    with (
+        Network() as network,
+        closing(
+            CharonSite(network, tmp_path_factory.mktemp("charon"), PEERS, "retransmit_timeout = 0.5")
+        ) as site,
+    ):
         yield site
-        site.close()
 
 
 def losing(number: int) -> Callable[[Header], bool]:
@@ -167,7 +171,5 @@ def test_charon_forgets_everything(tmp_path: Path, initiator: str) -> None:
             assert len(end.saw(IkeDown)) == (initiator == "we")
             await end.close()
 
-    with Network() as network:
-        site = CharonSite(network, tmp_path / "charon", [RESTART])
+    with Network() as network, closing(CharonSite(network, tmp_path / "charon", [RESTART])) as site:
         asyncio.run(scenario(site))
-        site.close()
