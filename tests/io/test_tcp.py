@@ -14,9 +14,13 @@ import pytest
 import uvloop
 
 from tests.bgp.pair import CPE, DC
+from tests.bgp.script import KEEPALIVE, their_open
+from vcstack.bgp.config import Graceful
 from vcstack.bgp.events import Down, Event, Failed, Up
 from vcstack.bgp.fsm import State
 from vcstack.bgp.peer import Peer
+from vcstack.bgp.wire.refresh import RouteRefresh
+from vcstack.io import clock
 from vcstack.io.entropy import entropy
 from vcstack.io.tcp import BgpDriver
 from vcstack.io.tcp_socket import describe
@@ -43,6 +47,7 @@ class End:
             **changes,
         )
         self.events: list[Event] = []
+        self.ahead_s = 0.0
         self.bugs: list[Exception] = []
         self.driver = BgpDriver(
             Peer(config, entropy),
@@ -50,6 +55,7 @@ class End:
             config.remote_address,
             None,
             Secret(password.encode()) if password else None,
+            now=lambda: clock.now() + self.ahead_s,
             on_event=self.events.append,
             failed=self.bugs.append,
             tunnel_mtu=1422,
@@ -59,6 +65,18 @@ class End:
     @property
     def state(self) -> State:
         return self.driver.peer.state
+
+    @property
+    def blocked(self) -> bool:
+        session = self.driver.peer._sessions.established
+        return session is not None and session.blocked
+
+    @property
+    def answers(self) -> int:
+        return self.driver.peer.snapshot().counters.messages_sent["update"]
+
+    def received(self, kind: str) -> int:
+        return self.driver.peer.snapshot().counters.messages_received[kind]
 
     async def until(self, condition: Callable[[], object], timeout_s: float = 8.0) -> None:
         async with asyncio.timeout(timeout_s):
@@ -84,7 +102,9 @@ def run(request: pytest.FixtureRequest) -> Callable[[Callable[[End, End], Awaita
         password = dc.pop("password", "secret")
 
         async def body() -> None:
-            cpe, centre = End(cpe=True, net=net, password="secret"), End(False, net, password, **dc)
+            both = {key: value for key, value in dc.items() if key != "passive"}
+            cpe = End(cpe=True, net=net, password="secret", **both)
+            centre = End(False, net, password, **dc)
             try:
                 await test(cpe, centre)
             finally:
@@ -183,3 +203,121 @@ def test_errors_in_words() -> None:
     assert describe(ConnectionRefusedError(111, "x")).startswith("connection refused")
     assert describe(OSError(1, "x")) == "Operation not permitted"
     assert describe(ValueError("odd")) == "odd"
+
+
+def test_a_new_password_on_both_sides_is_not_noticed(run: Callable[..., None]) -> None:
+    """The kernel takes a new key for a connection that stands, and the session survives the change."""
+
+    async def test(cpe: End, dc: End) -> None:
+        dc.driver.start()
+        cpe.driver.start()
+        await cpe.up()
+        await dc.up()
+        for end in (cpe, dc):
+            end.driver.set_password(Secret(b"another"))
+        before = cpe.received("update")
+        cpe.driver.call(cpe.driver.peer.refresh)
+        await cpe.until(lambda: cpe.received("update") > before)
+        dc.driver.stop("next, a new connection")
+        await cpe.until(lambda: any(isinstance(event, Down) for event in cpe.events))
+        dc.driver.start()
+        await cpe.up()
+        assert [type(event) for event in cpe.events].count(Up) == 2
+        assert [type(event) for event in cpe.events].count(Down) == 1
+
+    run(test)
+
+
+@pytest.mark.parametrize("first", ["cpe", "dc"])
+def test_a_new_password_on_one_side_keeps_the_other_out(run: Callable[..., None], first: str) -> None:
+    """Listener, attempts and connection are all given the new key: nothing of the old one is left."""
+
+    async def test(cpe: End, dc: End) -> None:
+        early, late = (cpe, dc) if first == "cpe" else (dc, cpe)
+        early.driver.start()
+        late.driver.start()
+        await cpe.up()
+        early.driver.set_password(Secret(b"another"))
+        early.driver.call(early.driver.peer.refresh)  # nobody takes these bytes any more
+        await asyncio.sleep(0.5)
+        assert late.received("route_refresh") == 0
+        early.driver.stop()
+        early.driver.start()
+        await early.failure()
+        assert early.state is not State.ESTABLISHED
+        late.driver.set_password(Secret(b"another"))
+        late.driver.stop()
+        late.driver.start()
+        await early.up()
+
+    run(test)
+
+
+def test_a_password_can_be_taken_away_and_given(run: Callable[..., None]) -> None:
+    async def test(cpe: End, dc: End) -> None:
+        dc.driver.start()
+        dc.driver.set_password(None)
+        dc.driver.set_password(None)
+        cpe.driver.set_password(None)
+        cpe.driver.start()
+        await cpe.up()
+        assert not cpe.driver.snapshot().md5
+        with pytest.raises(ValueError, match="80 bytes"):
+            cpe.driver.set_password(Secret(b"x" * 81))
+
+    run(test)
+
+
+def test_a_peer_that_does_not_read_is_left(run: Callable[..., None]) -> None:
+    """RFC 9687: the peer's TCP window is shut, and its keepalives go on."""
+
+    async def test(cpe: End, dc: End) -> None:
+        loop, config = asyncio.get_running_loop(), cpe.driver.peer.config
+        with contextlib.closing(socket.socket()) as listener:
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            listener.setblocking(False)
+            listener.bind((str(config.remote_address), 1790))
+            listener.listen()
+            cpe.driver.set_password(None)
+            cpe.driver.start()
+            sock, _ = await loop.sock_accept(listener)
+            with contextlib.closing(sock):
+                await loop.sock_sendall(sock, their_open().build() + KEEPALIVE)
+                await cpe.up()
+                refresh = RouteRefresh().build()
+                answers = -1
+                while answers != cpe.answers:  # a loop may report a write that waits for its next turn only
+                    answers = cpe.answers
+                    await loop.sock_sendall(sock, refresh * 2000)
+                    await asyncio.sleep(0.1)
+                assert cpe.blocked
+                cpe.ahead_s = 20.0  # less than the hold time, more than the send hold time when it is over
+                cpe.driver.call(cpe.driver.peer.handle_timeout)
+                await loop.sock_sendall(sock, KEEPALIVE)
+                await cpe.until(
+                    lambda: cpe.driver.peer.snapshot().counters.messages_received["keepalive"] == 2
+                )
+                cpe.ahead_s = 40.0
+                cpe.driver.call(cpe.driver.peer.handle_timeout)
+        (down,) = (event for event in cpe.events if isinstance(event, Down))
+        assert "Send Hold Timer Expired (8/0)" in down.reason
+
+    run(test, passive=True, send_hold_time_s=31.0)
+
+
+def test_a_suspended_driver_closes_without_a_word(run: Callable[..., None]) -> None:
+    async def test(cpe: End, dc: End) -> None:
+        dc.driver.start()
+        cpe.driver.start()
+        await cpe.up()
+        await dc.up()
+        cpe.driver.suspend()
+        cpe.driver.suspend()
+        await dc.until(lambda: any(isinstance(event, Down) for event in dc.events))
+        (down,) = (event for event in dc.events if isinstance(event, Down))
+        assert down == Down("TCP: the peer closed the connection", routes_kept_s=120)
+        assert not cpe.driver.snapshot().listening
+        assert cpe.state is State.IDLE
+
+    run(test, passive=True, graceful=Graceful())
