@@ -56,8 +56,15 @@ class Frr:
         (self.folder / "bgpd.conf").write_text(CONFIGURATION % extra)
         files = ("-f", f"{self.folder}/bgpd.conf", "-i", f"{self.folder}/pid")
         options = ("-Z", "-n", "-S", "-u", "root", "-g", "root", "-A", "127.0.0.1")
-        self.namespace.spawn(str(BGPD), *files, *options, "--vty_socket", str(self.folder))
+        self._process = self.namespace.spawn(str(BGPD), *files, *options, "--vty_socket", str(self.folder))
         wait_until((self.folder / "bgpd.vty").is_socket, 10, "bgpd's terminal")
+
+    def restart(self, extra: str = "") -> None:
+        """Kill the daemon, whose connections the kernel closes, and start it again."""
+        self._process.kill()
+        self._process.wait()
+        (self.folder / "bgpd.vty").unlink()
+        self.start(extra)
 
     def vtysh(self, *commands: str) -> str:
         words = [word for command in commands for word in ("-c", command)]

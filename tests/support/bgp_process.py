@@ -17,11 +17,15 @@ if TYPE_CHECKING:
 
 
 class Speaker:
-    """One speaker process; leaving the `with` ends it."""
+    """One speaker process; leaving the `with` ends it.
+
+    `told` has every event, `events` those that nobody has waited for.
+    """
 
     def __init__(self, namespace: Namespace, **values: Any) -> None:
         command = python("-m", "tests.support.bgp_speaker", json.dumps(values))
         self.events: list[tuple[str, str]] = []
+        self.told: list[tuple[str, str]] = []
         self._process = subprocess.Popen(
             ["ip", "netns", "exec", namespace.name, *command],
             stdin=subprocess.PIPE,
@@ -100,5 +104,6 @@ class Speaker:
             assert "bug" not in said, said
             if "event" in said:
                 self.events.append((said["event"], said["text"]))
+                self.told.append(self.events[-1])
             else:
                 self._answers.append(said)

@@ -2,7 +2,8 @@
 
     python -m tests.support.bgp_speaker '{"local_as": 64512, ...}'
 
-Lines on standard input are commands: `snapshot`, `stop WORDS`, `start`, `refresh`, `quit`.
+Lines on standard input are commands: `snapshot`, `stop WORDS`, `start`, `refresh`, `reset WORDS`,
+`password WORD`, `suspend`, `quit`.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from enum import Enum
 from ipaddress import IPv4Address, IPv4Network
 from typing import Any
 
-from vcstack.bgp.config import Announcement, SessionConfig
+from vcstack.bgp.config import Announcement, Graceful, SessionConfig
 from vcstack.bgp.peer import Peer
 from vcstack.bgp.policy import permit
 from vcstack.io.entropy import entropy
@@ -36,7 +37,10 @@ def configuration(values: dict[str, Any]) -> SessionConfig:
         announce=tuple(Announcement(prefix) for prefix in announce),
         hold_time_s=values.get("hold_time_s", 30),
         passive=values.get("passive", False),
+        graceful=Graceful(**values["graceful"]) if "graceful" in values else None,
+        enhanced_refresh=values.get("enhanced_refresh", False),
         connect_retry_s=values.get("connect_retry_s", 2.0),
+        idle_hold_floor_s=values.get("idle_hold_floor_s", 1.0),
         idle_hold_ceiling_s=2.0,
     )
 
@@ -91,6 +95,12 @@ def _obey(driver: BgpDriver, command: str, words: str = "") -> None:
         driver.stop(words)
     elif command == "refresh":
         driver.call(driver.peer.refresh)
+    elif command == "reset":
+        driver.call(lambda now: driver.peer.reset(now, words))
+    elif command == "password":
+        driver.set_password(Secret(words.encode()))
+    elif command == "suspend":
+        driver.suspend()
 
 
 if __name__ == "__main__":

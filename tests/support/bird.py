@@ -11,6 +11,7 @@ TABLE = 77
 CONFIGURATION = """
 log "{folder}/bird.log" all;
 router id {s.local};
+graceful restart wait 5;
 protocol device {{}}
 protocol kernel {{ ipv4 {{ import none; export where source = RTS_BGP; }}; kernel table {table}; }}
 protocol static adv {{ ipv4; {routes} }}
@@ -23,6 +24,7 @@ protocol bgp peer {{
   connect retry time 2;
   connect delay time 1;
   error wait time 1, 4;
+  graceful restart {graceful};
   ipv4 {{
     import keep filtered;
     import filter {{ if net ~ [ {s.accept} ] then accept; reject; }};
@@ -46,6 +48,8 @@ class Session:
     password: str | None = None
     hold_time_s: int = 30
     passive: bool = False
+    restarts: bool = False
+    """Offers to restart gracefully itself; it always helps a peer that does."""
 
 
 @dataclass
@@ -55,13 +59,14 @@ class Bird:
     namespace: Namespace
     folder: Path
 
-    def start(self, session: Session) -> None:
+    def start(self, session: Session, *options: str) -> None:
         """Write the configuration, start the daemon, and return when it answers."""
         bird = require_program("bird")
         self.folder.mkdir(parents=True, exist_ok=True)
         self.configure(session)
-        self.namespace.spawn(
+        self._process = self.namespace.spawn(
             bird,
+            *options,
             "-f",
             "-c",
             f"{self.folder}/bird.conf",
@@ -72,6 +77,12 @@ class Bird:
         )
         wait_until((self.folder / "bird.ctl").is_socket, 10, "BIRD's control socket")
 
+    def kill(self) -> None:
+        """End the daemon without a word; the kernel closes its connections."""
+        self._process.kill()
+        self._process.wait()
+        (self.folder / "bird.ctl").unlink()
+
     def configure(self, session: Session) -> None:
         """Write the configuration file."""
         text = CONFIGURATION.format(
@@ -80,6 +91,7 @@ class Bird:
             table=TABLE,
             routes="".join(f"route {prefix} blackhole; " for prefix in session.announce),
             password=f'password "{session.password}";' if session.password else "",
+            graceful="on" if session.restarts else "aware",
             passive="passive;" if session.passive else "",
         )
         (self.folder / "bird.conf").write_text(text)
