@@ -139,7 +139,8 @@ def verify(sa: IkeSa, message: Message, theirs: IdI | IdR, proof: bytes) -> None
         _expect(method, AuthMethod.SHARED_KEY_MIC, "a pre-shared key")
         assert config.remote_psk is not None
         if not verify_psk_auth(proof, sa.protection.prf, config.remote_psk, signed):
-            raise AuthenticationFailed(f"{identity} does not know our pre-shared key")
+            doubt = ", or not our PPK" if sa.peer.uses_ppk else ""
+            raise AuthenticationFailed(f"{identity} does not know our pre-shared key{doubt}")
         sa.peer.authentication = _PSK
     sa.peer.identity = identity
 
