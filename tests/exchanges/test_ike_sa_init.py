@@ -19,7 +19,7 @@ from tests.support.ike_pair import (
 from vcstack.ikev2.config import RetransmitPolicy, UdpEncapsulation
 from vcstack.ikev2.endpoint import Path
 from vcstack.ikev2.events import IkeDown, IkeUp, InboundReady, OutboundReady, PeerMoved
-from vcstack.ikev2.iana import ExchangeType, NotifyType
+from vcstack.ikev2.iana import ExchangeType, NotifyType, PayloadType
 from vcstack.ikev2.proposal import IkeProposal
 from vcstack.ikev2.wire.header import Header
 from vcstack.ikev2.wire.message import build_message, parse_message
@@ -316,7 +316,7 @@ def test_replies_to_strangers_are_limited() -> None:
     pair = Pair()
     path = Path(DATA_CENTRE, 500, CPE, 500)
     header = Header(b"12345678", b"87654321", ExchangeType.INFORMATIONAL, True, False, 7)
-    request = build_message(header, [Notify(NotifyType.INVALID_SYNTAX)])
+    request = header.build(PayloadType.SK, 128) + bytes(100)
     for _ in range(1000):
         pair.b.endpoint.receive_datagram(request, path, pair.now)
     replies = pair.b.endpoint.datagrams_to_send()
@@ -326,7 +326,7 @@ def test_replies_to_strangers_are_limited() -> None:
     assert answer.header.message_id == 7
     assert len(replies[0].data) <= len(request)
     # A response is never answered.
-    reply = build_message(replace(header, is_response=True), [Notify(NotifyType.INVALID_SYNTAX)])
+    reply = replace(header, is_response=True).build(PayloadType.SK, 128) + bytes(100)
     pair.b.endpoint.receive_datagram(reply, path, pair.now + 60)
     assert pair.b.endpoint.datagrams_to_send() == []
 
@@ -336,7 +336,8 @@ def test_wrong_major_version() -> None:
     pair = Pair()
     path = Path(DATA_CENTRE, 500, CPE, 500)
     header = Header(b"12345678", bytes(8), ExchangeType.IKE_SA_INIT, True, False, 0, major=3)
-    pair.b.endpoint.receive_datagram(build_message(header, []), path, pair.now)
+    request = build_message(header, [Notify(NotifyType.COOKIE, data=bytes(8))])
+    pair.b.endpoint.receive_datagram(request, path, pair.now)
     (reply,) = pair.b.endpoint.datagrams_to_send()
     notify = parse_message(reply.data).notify(NotifyType.INVALID_MAJOR_VERSION)
     assert notify is not None

@@ -80,7 +80,7 @@ def _print_layer(name: str, layer: Mapping[str, Any]) -> None:
 
 
 def _why(layer: Mapping[str, Any]) -> str:
-    reason = str(layer["reason"])
+    reason = ", ".join(str(layer[key]) for key in ("reason", "pfs") if layer.get(key))
     verdict = (layer.get("keepalives") or {}).get("verdict")
     if verdict:
         reason = f"{reason}; {verdict}"

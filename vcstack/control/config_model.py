@@ -91,6 +91,7 @@ class Ipsec(Table):
         IKE_PROPOSALS, max_length=32, description="a list of IKE proposals"
     )
     pfs: bool = Field(True, description="true or false")
+    early_pfs_proof: bool = Field(True, description="true or false")
     esp_proposals: Annotated[tuple[EspProposalText, ...], BeforeValidator(as_full_tuple)] = Field(
         ESP_PROPOSALS,
         max_length=32,

@@ -236,6 +236,10 @@ class Ipsec:
     def _child_failed(self, event: events.ChildFailed) -> None:
         self._esp.become(self._esp.state, event.reason)
 
+    def _pfs_judged(self, event: events.PfsJudged) -> None:
+        level = _LOG.info if event.is_proven else _LOG.warning
+        level("%s %s", self._name, event.verdict)
+
     _EVENTS: ClassVar[dict[type, Callable[[Ipsec, Any], None]]] = {
         events.InboundReady: _inbound_ready,
         events.OutboundReady: _outbound_ready,
@@ -245,6 +249,7 @@ class Ipsec:
         events.IkeDown: _ike_down,
         events.PeerMoved: _peer_moved,
         events.ChildFailed: _child_failed,
+        events.PfsJudged: _pfs_judged,
     }
 
     def _move(self, path: Path, *, udp_encapsulation: bool) -> None:

@@ -62,7 +62,7 @@ def _tunnel(site: Site) -> dict[str, Any]:
             "last_error": endpoint.last_error,
             "retry_in_s": endpoint.next_retry_in_s,
         },
-        "esp": site.esp.report() | _carrying(site),
+        "esp": site.esp.report() | _carrying(site) | {"pfs": endpoint.pfs},
         "gre": site.gre.report() | {"keepalives": _plain(site.keepalives)},
         "bgp": site.bgp.report() | site.session.summary(),
         "mtu": site.mtu,

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 ETHERNET_MTU = 1500
 _KEY_LENGTH = 4
+_EARLY_PFS_PROOF_S = 5.0  # by then the tunnel's GRE and BGP are up, and nobody trusts it yet
 _SOFT_SHARE = 0.9  # of a volume: what is left lasts for a rekey at any rate
 
 
@@ -54,6 +55,7 @@ def peer_config(tunnel: Tunnel) -> PeerConfig:
         ike_lifetime_s=ipsec.ike_lifetime_s,
         child_lifetime_s=ipsec.child_lifetime_s,
         dpd_interval_s=ipsec.dpd_interval_s,
+        early_pfs_proof_s=_EARLY_PFS_PROOF_S if ipsec.pfs and ipsec.early_pfs_proof else None,
     )
 
 

@@ -44,18 +44,20 @@ class Admission:
             return
         try:
             message = parse_message(data)
-            if half_open >= config.cookie_threshold and not self._has_cookie(message, path, now):
-                self._ask_for_cookie(message, path)
-                return
-            ike_sa_init.respond(self._host, message, data, path, now)
+            has_cookie = self._has_cookie(message, path, now)
+            wants_cookie = half_open >= config.cookie_threshold and not has_cookie
+            if wants_cookie or not ike_sa_init.respond(
+                self._host, message, data, path, now, may_grow=has_cookie
+            ):
+                self._ask_for_cookie(message, data, path)
         except RemoteProtocolError as error:
-            self._refuse(header, error, path, now)
+            self._refuse(header, data, error, path, now)
 
-    def unknown_spi(self, header: Header, path: Path, now: float) -> None:
+    def unknown_spi(self, header: Header, data: bytes, path: Path, now: float) -> None:
         """Tell the sender of a request that its IKE SA is not known here: perhaps this end was restarted."""
         self._host.count("rx unknown IKE SPI")
         if not header.is_response:
-            self._reply(header, Notify(NotifyType.INVALID_IKE_SPI), path, now)
+            self._reply(header, data, Notify(NotifyType.INVALID_IKE_SPI), path, now)
 
     def wrong_version(self, data: bytes, path: Path, now: float) -> None:
         """Tell the sender of a request which version is spoken here (RFC 7296 section 2.5)."""
@@ -63,15 +65,17 @@ class Admission:
         header = read_header(data)
         if not header.is_response:
             notify = Notify(NotifyType.INVALID_MAJOR_VERSION, data=bytes([MAJOR_VERSION]))
-            self._reply(header, notify, path, now)
+            self._reply(header, data, notify, path, now)
 
-    def _refuse(self, header: Header, error: RemoteProtocolError, path: Path, now: float) -> None:
+    def _refuse(
+        self, header: Header, data: bytes, error: RemoteProtocolError, path: Path, now: float
+    ) -> None:
         self._host.count(f"rx IKE_SA_INIT refused: {error.notify}")
         if error.notify is None:
             return
         if error.notify != NotifyType.INVALID_KE_PAYLOAD:
             self._host.report(f"we refused the peer's IKE_SA_INIT ({error.notify}): {error.reason}", now)
-        self._reply(header, Notify(error.notify, data=error.data), path, now)
+        self._reply(header, data, Notify(error.notify, data=error.data), path, now)
 
     def _has_cookie(self, message: Message, path: Path, now: float) -> bool:
         if now - self._rotated_at >= _SECRET_LIFETIME_S:
@@ -83,19 +87,19 @@ class Admission:
             self._secrets, cookie.data, nonce, path.remote, message.header.initiator_spi
         )
 
-    def _ask_for_cookie(self, message: Message, path: Path) -> None:
+    def _ask_for_cookie(self, message: Message, data: bytes, path: Path) -> None:
         self._host.count("tx COOKIE")
         nonce = message.require(Nonce).data
         cookie = make_cookie(self._secrets, nonce, path.remote, message.header.initiator_spi)
-        self._send(message.header, Notify(NotifyType.COOKIE, data=cookie), path)
+        self._send(message.header, data, Notify(NotifyType.COOKIE, data=cookie), path)
 
-    def _reply(self, header: Header, notify: Notify, path: Path, now: float) -> None:
+    def _reply(self, header: Header, data: bytes, notify: Notify, path: Path, now: float) -> None:
         if self._replies.take(now):
-            self._send(header, notify, path)
+            self._send(header, data, notify, path)
         else:
             self._host.count("unauthenticated reply suppressed")
 
-    def _send(self, request: Header, notify: Notify, path: Path) -> None:
+    def _send(self, request: Header, data: bytes, notify: Notify, path: Path) -> None:
         header = Header(
             request.initiator_spi,
             request.responder_spi,
@@ -104,7 +108,12 @@ class Admission:
             is_response=True,
             message_id=request.message_id,
         )
-        self._host.transmit((build_message(header, [notify]),), path)
+        reply = build_message(header, [notify])
+        if len(reply) > len(data):
+            # The sender's address may be somebody else's: nobody gets more than was sent in his name.
+            self._host.count("unauthenticated reply larger than the request")
+            return
+        self._host.transmit((reply,), path)
 
 
 def is_first_request(header: Header) -> bool:

@@ -84,6 +84,11 @@ class Child:
         """Whether it has been rekeyed and only a DELETE is missing."""
         return self.successor is not None and self.successor.is_alive
 
+    @property
+    def can_be_rekeyed(self) -> bool:
+        """Whether it carries traffic, and no rekeying of it is under way or done."""
+        return self.state is ChildState.ACTIVE and not self.rekeying and not self.successor_is_alive
+
     def advance(self, event: ChildInput) -> None:
         """Change the state by the table."""
         self.state = advance_child(self.state, event)

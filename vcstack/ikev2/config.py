@@ -110,6 +110,9 @@ class PeerConfig:
     child_retry: BackoffPolicy = field(default=BackoffPolicy(floor_s=2.0))
     """Between attempts to create the child SA on an IKE SA that is up."""
 
+    early_pfs_proof_s: float | None = None
+    """How long after a tunnel came up its child SA is rekeyed once, to prove that the peer agrees on perfect
+    forward secrecy: the first child shows nothing of that (RFC 7296 section 1.2). None: not at all."""
     fragment_size: int | None = 1280
     """Largest IPv4 packet in bytes that carries an IKE message; larger messages go in fragments if the peer
     knows them (RFC 7383 section 2.5.1). None neither sends fragments nor takes them."""
@@ -126,6 +129,8 @@ class PeerConfig:
     """A responder sends on a rekeyed child after this time although the peer has not yet proven to use it."""
     redundant_child_s: float = 30.0
     """How long a peer may take to delete the SA that it has to delete; then it is deleted from here."""
+    spare_child_s: float = 60.0
+    """How long a child SA lives that neither carries traffic nor replaces another."""
     redundant_ike_s: float = 3.0
     """How long a peer may take to delete the IKE SA with which it lost a rekey collision. It has nothing to
     delete, and so never will, if our DELETE of the old one overtook our answer."""
@@ -137,6 +142,8 @@ class PeerConfig:
     """Half-open IKE SAs from which on an initiator has to return a cookie (RFC 7296 section 2.6)."""
     unauthenticated_replies_per_s: float = 5.0
     """Replies to messages that anybody can have sent (RFC 7296 section 2.21.4)."""
+    hinted_checks_per_s: float = 0.1
+    """Liveness checks because of notifications that anybody can have sent (RFC 7296 section 1.5)."""
     answer_memory_s: float = 60.0
     """How long a deleted IKE SA still answers retransmitted requests."""
 

@@ -78,4 +78,22 @@ class ChildFailed:
     reason: str
 
 
-Event = InboundReady | OutboundReady | ChildRetired | IkeUp | IkeRekeyed | IkeDown | PeerMoved | ChildFailed
+@dataclass(frozen=True, slots=True)
+class PfsJudged:
+    """A rekeying has shown whether both ends agree on perfect forward secrecy: told when that is news."""
+
+    is_proven: bool
+    verdict: str
+
+
+Event = (
+    InboundReady
+    | OutboundReady
+    | ChildRetired
+    | IkeUp
+    | IkeRekeyed
+    | IkeDown
+    | PeerMoved
+    | ChildFailed
+    | PfsJudged
+)

@@ -63,6 +63,8 @@ class Timers:
     heard_at: float
     established_at: float | None = None
     rekey_at: float | None = None
+    pfs_proof_at: float | None = None
+    """When to see whether the peer agrees on perfect forward secrecy."""
     reauthenticate_at: float | None = None
     """Before the time is over that the peer set with AUTH_LIFETIME (RFC 4478)."""
     expires_at: float | None = None

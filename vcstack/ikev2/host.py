@@ -40,6 +40,9 @@ class Host(Protocol):
     def report(self, text: str, now: float) -> None:
         """Keep what went wrong, and whose doing it was, for the status."""
 
+    def judge_pfs(self, verdict: str, *, is_proven: bool) -> None:
+        """A rekeying has shown whether both ends agree on perfect forward secrecy."""
+
     def new_ike_spi(self) -> bytes:
         """An SPI that no IKE SA here has."""
 

@@ -185,6 +185,12 @@ class IkeSa:
         self.start_lifetime(now)
         self.host.established(self, now)
 
+    def limit_authentication(self, lifetime_s: int, now: float) -> None:
+        """The peer wants to be authenticated anew within that time (RFC 4478)."""
+        self.peer.auth_lifetime_s = lifetime_s
+        wait = max(lifetime_s * (1 - self.host.config.rekey_margin), self.host.config.retry.ceiling_s)
+        self.timers.reauthenticate_at = now + wait
+
     def start_lifetime(self, now: float) -> None:
         """Set the times of rekeying and expiry."""
         config = self.host.config
@@ -205,6 +211,7 @@ class IkeSa:
             self.timers.child_failures,
         )
         new.timers.reauthenticate_at = self.timers.reauthenticate_at
+        new.timers.pfs_proof_at = self.timers.pfs_proof_at
         moved = [exchange for exchange in self.queue if exchange.concerns_child]
         self.queue = deque(exchange for exchange in self.queue if not exchange.concerns_child)
         self.host.taken_over(self, new, "rekeyed", now)

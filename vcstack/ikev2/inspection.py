@@ -25,6 +25,8 @@ class Status:
     reason: str = "not started"
     last_error: str | None = None
     last_error_at: float = 0.0
+    pfs: str | None = None
+    """What rekeyings have shown of perfect forward secrecy."""
     retry_at: float | None = None
     failures: int = 0
     """Attempts in a row that did not last."""
@@ -49,6 +51,7 @@ def endpoint_snapshot(endpoint: Endpoint, now: float) -> EndpointSnapshot:
         remote_address=None if address is None else str(address),
         ike_sas=tuple(_ike_sa(sa, now) for sa in visible),
         child_sas=tuple(_child(endpoint, child, now) for child in endpoint.children),
+        pfs=status.pfs,
         last_error=status.last_error,
         last_error_age_s=None if status.last_error is None else now - status.last_error_at,
         next_retry_in_s=_remaining(status.retry_at, now),

@@ -86,6 +86,8 @@ class EndpointSnapshot:
     remote_address: str | None
     ike_sas: tuple[IkeSaSnapshot, ...]
     child_sas: tuple[ChildSnapshot, ...]
+    pfs: str | None
+    """Whether a rekeying has proven that both ends agree on perfect forward secrecy; None: not seen yet."""
     last_error: str | None
     """Which side said what, and when nothing is said any more still what was last wrong."""
     last_error_age_s: float | None

@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from vcstack.ikev2.events import PeerMoved
+from vcstack.ikev2.exchanges import prove_pfs
 from vcstack.ikev2.exchanges.create_child import CreateChild
 from vcstack.ikev2.exchanges.informational import Liveness, delete_child
 from vcstack.ikev2.exchanges.rekey_child import RekeyChild
@@ -82,7 +83,7 @@ def follow(sa: IkeSa, path: Path) -> None:
 
 def start_rekey(sa: IkeSa, child: Child, reason: str, now: float) -> None:
     """Rekey a child, unless that is already going on or done."""
-    if child.state is not ChildState.ACTIVE or child.rekeying or child.successor_is_alive:
+    if not child.can_be_rekeyed:
         return
     child.rekeying = True
     child.rekey_reason = reason
@@ -135,6 +136,8 @@ def _ike_agenda(sa: IkeSa) -> Iterator[_Item]:
         yield _Item(timers.rekey_at, "IKE SA rekey", lambda now: _rekey_ike(sa, now))
     if timers.reauthenticate_at is not None:
         yield _Item(timers.reauthenticate_at, "reauthentication", lambda now: _reauthenticate(sa, now))
+    if timers.pfs_proof_at is not None:
+        yield _Item(timers.pfs_proof_at, "early PFS proof", lambda now: prove_pfs.prove(sa, now))
     if timers.child_retry_at is not None:
         yield _Item(timers.child_retry_at, "child SA missing", lambda now: _create_missing_child(sa, now))
     if config.dpd_interval_s > 0 and sa.current is None:
@@ -146,10 +149,13 @@ def _child_agenda(sa: IkeSa, child: Child) -> Iterator[_Item]:
     if child.state is ChildState.DELETING:
         return
     yield _Item(child.expires_at, "child SA expires", lambda now: expire(sa, child, "expired", now))
-    if sa.is_up and child.state is ChildState.ACTIVE and not child.rekeying and not child.successor_is_alive:
+    if sa.is_up and child.can_be_rekeyed:
         yield _Item(child.rekey_at, "child SA rekey", lambda now: start_rekey(sa, child, "its lifetime", now))
     if child.switch_at is not None:
         yield _Item(child.switch_at, "outbound switch", lambda now: switch(sa, child, now))
+    if _is_spare(sa, child):
+        at = child.created_at + sa.host.config.spare_child_s
+        yield _Item(at, "spare child SA", lambda now: delete_child(sa, child, "spare", now))
     if child.cleanup_at is not None:
         reason = "not deleted by the peer"
         yield _Item(child.cleanup_at, reason, lambda now: delete_child(sa, child, reason, now))
@@ -158,6 +164,13 @@ def _child_agenda(sa: IkeSa, child: Child) -> Iterator[_Item]:
 def _forget_fragments(sa: IkeSa, now: float) -> None:
     for _ in range(sa.fragments.expire(now)):
         sa.host.count("rx fragments never completed")
+
+
+def _is_spare(sa: IkeSa, child: Child) -> bool:
+    """Whether nothing is sent on it, nothing will be, and nobody has been told to delete it."""
+    if child is sa.host.children.carrying or child.switch_at is not None or child.cleanup_at is not None:
+        return False
+    return sa.is_up and not sa.makes_child
 
 
 def _expire_ike(sa: IkeSa, now: float) -> None:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from vcstack.ikev2 import authentication, ppk
 from vcstack.ikev2.errors import AuthenticationFailed, RemoteProtocolError
+from vcstack.ikev2.exchanges import prove_pfs
 from vcstack.ikev2.exchanges.child_offer import ChildOffer, accept_answer, answer_offer, offer_first_child
 from vcstack.ikev2.exchanges.exchange import Exchange
 from vcstack.ikev2.exchanges.informational import ReportFailure, delete_unwanted
@@ -89,6 +90,7 @@ class IkeAuth(Exchange):
             return
         sa.host.children.install(child)
         sa.host.children.switch(child)
+        prove_pfs.plan(sa, now)
         sa.host.settled(sa, now)
 
     def _not_authenticated(self, sa: IkeSa, why: str, now: float) -> None:
@@ -147,5 +149,4 @@ def _note_statuses(sa: IkeSa, message: Message, now: float) -> None:
     if window is not None:
         sa.peer.window = int.from_bytes(window.data, "big")
     if lifetime is not None:
-        sa.peer.auth_lifetime_s = int.from_bytes(lifetime.data, "big")
-        sa.timers.reauthenticate_at = now + sa.peer.auth_lifetime_s * (1 - sa.host.config.rekey_margin)
+        sa.limit_authentication(int.from_bytes(lifetime.data, "big"), now)

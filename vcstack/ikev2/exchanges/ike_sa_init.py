@@ -14,6 +14,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from vcstack.crypto import dh
+from vcstack.ikev2 import authentication
 from vcstack.ikev2.collision import Nonces
 from vcstack.ikev2.config import UdpEncapsulation
 from vcstack.ikev2.constants import NO_SPI
@@ -29,6 +30,7 @@ from vcstack.ikev2.protection import Protection
 from vcstack.ikev2.selection import Chosen, accept_ike, select_ike
 from vcstack.ikev2.states import IkeInput, IkeState
 from vcstack.ikev2.wire.ke import Ke
+from vcstack.ikev2.wire.message import build_message
 from vcstack.ikev2.wire.nonce import Nonce
 from vcstack.ikev2.wire.notify import Notify
 from vcstack.ikev2.wire.sa import Sa
@@ -74,7 +76,7 @@ class IkeSaInit(Exchange):
         ke = Ke(DhGroup(self._private.group), self._private.public)
         cookie = [] if self._cookie is None else [self._cookie]
         fixed = [offer(config.ike_proposals), ke, Nonce(self._nonce), *_nat_detection(sa)]
-        return [*cookie, *fixed, *_fragmentation(sa)]
+        return [*cookie, *fixed, *_fragmentation(sa), *authentication.init_payloads(sa)]
 
     def accepts(self, sa: IkeSa, message: Message, now: float) -> bool:
         """Only a request to start over, or a sound answer; of anything else only the error is kept."""
@@ -152,12 +154,16 @@ class IkeSaInit(Exchange):
         ke = message.require(Ke)
         if not ke.group == chosen.suite.group == self._private.group:
             raise InvalidKePayload(chosen.suite.group, ke.group)
+        authentication.check_init(sa.host.config, message)
         self._answer = chosen, shared_secret(self._private, ke)
         return None
 
 
-def respond(host: Host, message: Message, data: bytes, path: Path, now: float) -> IkeSa:
-    """Answer a request: a half-open IKE SA. RemoteProtocolError says why not, and what to reply."""
+def respond(host: Host, message: Message, data: bytes, path: Path, now: float, *, may_grow: bool) -> bool:
+    """Answer a request: a half-open IKE SA. RemoteProtocolError says why not, and what to reply.
+
+    False, and nothing has happened, when the answer would be larger than the request and must not be.
+    """
     chosen = select_ike(message.require(Sa), host.config.ike_proposals)
     ke, theirs = message.require(Ke), message.require(Nonce)
     if ke.group != chosen.suite.group:
@@ -182,9 +188,13 @@ def respond(host: Host, message: Message, data: bytes, path: Path, now: float) -
     payloads = [chosen.answer(), Ke(ke.group, private.public), Nonce(nonces.responder), *_nat_detection(sa)]
     if sa.peer.supports_fragmentation:
         payloads += _fragmentation(sa)
+    payloads += authentication.init_payloads(sa)
+    if not may_grow and len(build_message(message.header, payloads)) > len(data):
+        host.forget(sa)
+        return False
     sa.send_response(message.header, data, payloads, path)
     sa.init.response = sa.responses.response[0]
-    return sa
+    return True
 
 
 def _nat_detection(sa: IkeSa) -> list[Payload]:
@@ -214,6 +224,7 @@ def _note_facts(sa: IkeSa, message: Message, spi_r: bytes) -> None:
     sa.nat.supported = bool(sources and ours)
     sa.nat.remote = is_translated(sources, sa.spi_i, spi_r, path.remote, path.remote_port)
     sa.nat.local = is_translated(ours, sa.spi_i, spi_r, path.local, path.local_port)
+    authentication.note_init(sa, message)
     sa.peer.vendor_ids = tuple(vendor.name or vendor.data.hex() for vendor in message.all(Vendor))
     sa.peer.supports_fragmentation = message.notify(NotifyType.IKEV2_FRAGMENTATION_SUPPORTED) is not None
 

@@ -128,16 +128,28 @@ def respond(sa: IkeSa, message: Message, now: float) -> Sequence[Payload]:
     error = message.error
     if error is not None:
         sa.host.report(f"peer said {error.type} in INFORMATIONAL", now)
+        if error.type == NotifyType.INVALID_SPI:
+            _rekey_unknown(sa, error, now)
         if error.type in (NotifyType.AUTHENTICATION_FAILED, NotifyType.INVALID_SYNTAX):
             sa.fail(f"peer said {error.type}", now)
             return []
     if deletes_ike(message):
         _deleted_by_peer(sa, now)
         return []
+    lifetime = message.notify(NotifyType.AUTH_LIFETIME)
+    if lifetime is not None:
+        sa.limit_authentication(int.from_bytes(lifetime.data, "big"), now)
     deletes = [delete for delete in message.all(Delete) if delete.protocol == ProtocolId.ESP]
     closed = [spi for delete in deletes for spi in _close(sa, delete)]
     replace_missing_child(sa, now)
     return [Delete(ProtocolId.ESP, tuple(closed))] if closed else []
+
+
+def _rekey_unknown(sa: IkeSa, error: Notify, now: float) -> None:
+    """The peer does not know what we send on: rekeying that works, or it says so again (RFC 7296 2.25)."""
+    child = sa.host.children.find_outbound(sa, int.from_bytes(error.data, "big"))
+    if child is not None:
+        child.rekey_at, child.rekey_reason = min(child.rekey_at, now), "unknown to the peer"
 
 
 def _deleted_by_peer(sa: IkeSa, now: float) -> None:

@@ -56,6 +56,9 @@ class MakeChild(Exchange):
     def failed(self, sa: IkeSa, reason: str, now: float) -> None:
         """The peer's answer is not acceptable, and nothing of its own stands in the place."""
 
+    def concluded(self, sa: IkeSa, child: Child) -> None:
+        """The peer has made the child that was asked for."""
+
     def offered(self, sa: IkeSa) -> list[Payload]:
         """SA, Ni, [KEi,] TSi, TSr."""
         if self._offer is None:
@@ -94,6 +97,7 @@ class MakeChild(Exchange):
 
     def _conclude(self, sa: IkeSa, child: Child, nonces: Nonces, now: float) -> None:
         children, rival = sa.host.children, self.rival
+        self.concluded(sa, child)
         child.predecessor = self.old
         children.install(child)
         contested = rival is not None and rival.child.is_alive

@@ -15,13 +15,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from vcstack.ikev2.algorithms import name_of
 from vcstack.ikev2.errors import RemoteProtocolError
 from vcstack.ikev2.events import ChildFailed
-from vcstack.ikev2.exchanges.child_offer import answer_offer
+from vcstack.ikev2.exchanges.child_offer import answer_offer, preferred_group
 from vcstack.ikev2.exchanges.make_child import MakeChild, Rival
 from vcstack.ikev2.exchanges.refusal import describe_error, refuse_child
 from vcstack.ikev2.host import backoff_s
-from vcstack.ikev2.iana import NotifyType, ProtocolId
+from vcstack.ikev2.iana import DhGroup, NotifyType, ProtocolId
 from vcstack.ikev2.missing_child import want_child
 from vcstack.ikev2.states import ChildState
 from vcstack.ikev2.wire.notify import Notify
@@ -81,6 +82,20 @@ class RekeyChild(MakeChild):
         sa.host.children.retire(self._replaced, "unknown to the peer")
         want_child(sa, now)
 
+    @property
+    def old_is_alive(self) -> bool:
+        """Whether there is still something to replace."""
+        return self._replaced.is_alive
+
+    def concluded(self, sa: IkeSa, child: Child) -> None:
+        """The peer agreed, perhaps to a Diffie-Hellman exchange as well."""
+        judge(sa, child)
+
+    def keep_old(self, sa: IkeSa, now: float) -> None:
+        """The old child carries on until its time; without one, start from scratch."""
+        if not self.old_is_alive:
+            want_child(sa, now)
+
     def _retry_later(self, sa: IkeSa, now: float) -> None:
         """The old child still carries traffic; without one, start from scratch."""
         old = self._replaced
@@ -89,6 +104,15 @@ class RekeyChild(MakeChild):
             return
         old.rekey_failures += 1
         old.rekey_at = now + backoff_s(sa.host, sa.host.config.rekey_retry, old.rekey_failures)
+
+
+def judge(sa: IkeSa, child: Child) -> None:
+    """What a rekeyed child shows of perfect forward secrecy."""
+    group = child.sa.pfs_group
+    if group is not None:
+        sa.host.judge_pfs(f"PFS proven: {name_of(DhGroup(group))}", is_proven=True)
+    elif preferred_group(sa.host.config.esp_proposals) is not None:
+        sa.host.judge_pfs("PFS not used: the peer agreed to rekey without it", is_proven=False)
 
 
 def respond(sa: IkeSa, message: Message, rekey: Notify, now: float) -> Sequence[Payload]:
@@ -102,6 +126,7 @@ def respond(sa: IkeSa, message: Message, rekey: Notify, now: float) -> Sequence[
         child, nonces, payloads = answer_offer(sa, message, now, first=False)
     except RemoteProtocolError as error:
         return refuse_child(sa, error, now)
+    judge(sa, child)
     child.predecessor, old.successor = old, child
     sa.host.children.install(child)
     own = sa.current
