@@ -9,7 +9,6 @@ It owns no loop and reads no clock, so that it runs in the worker process and in
 may be slow or busy: nothing here waits for it.
 """
 
-from collections.abc import Callable
 from dataclasses import replace
 from ipaddress import IPv4Address
 from typing import Protocol
@@ -17,33 +16,26 @@ from typing import Protocol
 import msgspec
 import numpy as np
 
-from vcstack.dataplane.classify import MARKER, NAT_KEEPALIVE
+from vcstack.dataplane.classify import MARKER
 from vcstack.dataplane.coalesce import Write
 from vcstack.dataplane.counters import Counter, Counters
 from vcstack.dataplane.inbound import Inbound, Received
 from vcstack.dataplane.outbound import Outbound, OutboundConfig
-from vcstack.dataplane.pmtu import tunnel_mtu
 from vcstack.dataplane.vnet import VnetHeader
-from vcstack.esp.sa import Expired, FirstUse, InboundSa
+from vcstack.esp.sa import InboundSa
 from vcstack.esp.sad import Sad
-from vcstack.gre.keepalive import KeepaliveConfig, Prober
-from vcstack.gre.reassembly import Reassembler
-from vcstack.gre.reflector import Reflector
-from vcstack.gre.tunnel import Tunnel, TunnelConfig
 from vcstack.io import channel
 from vcstack.io.channel import Command, ForwarderConfig, Report, SetPath
-from vcstack.io.keepalives import KeepaliveReporter
+from vcstack.io.line import Line
+from vcstack.io.peer_path import PeerPath, TransportFactory
+from vcstack.io.reports import Reports
 from vcstack.io.transport import Transport
-from vcstack.wire.batch import Arena, Integers, Rows
+from vcstack.wire.batch import Arena, Rows
 from vcstack.wire.deadline import Deadline
 
 BATCHES_PER_TURN = 4
 """Batches of one direction before the other one gets its turn: about a millisecond."""
-NAT_KEEPALIVE_S = 20.0
-"""RFC 3948 section 4 suggests it; a NAT forgets a UDP flow after 30 s at the earliest."""
-USAGE_S = 5.0
 _DATAGRAM_ROOM = 65_536
-_MINIMUM_TUNNEL_MTU = 68
 
 
 class Device(Protocol):
@@ -60,10 +52,6 @@ class Device(Protocol):
         """Write one packet; False when it was not taken."""
 
 
-TransportFactory = Callable[[SetPath, ForwarderConfig], Transport]
-"""Opens the way to the peer. Raises `OSError`."""
-
-
 class Forwarder:
     """Forwards for one tunnel. Take `reports_to_send` after each call, `handle_timeout` at `next_timeout`."""
 
@@ -76,19 +64,13 @@ class Forwarder:
         now: float,
     ) -> None:
         self._device = device
-        self._open_transport = transports
         self._counters = counters
         self._sad = Sad()
-        self._transport: Transport | None = None
-        self._path: SetPath | None = None
-        self._reports: list[Report] = []
+        self._path = PeerPath(transports, counters, now)
+        self._reports = Reports(now)
         self._slow_path = Arena(_DATAGRAM_ROOM + 64)
-        self._keepalives = KeepaliveReporter()
-        self._usage_shown: dict[tuple[int, bool], int] = {}
-        self._usage_at = now + USAGE_S
-        self._last_sent_at = now
+        self._line_touched = True
         self._stopped = False
-        self._config = config
         self._configure(config)
 
     # ------------------------------------------------------------------ what control wants
@@ -101,7 +83,7 @@ class Forwarder:
     @property
     def transport(self) -> Transport | None:
         """The way to the peer, whose descriptor is to be polled; None before the first `SetPath`."""
-        return self._transport
+        return self._path.transport
 
     def apply(self, command: Command, now: float) -> None:
         """Do what control says; what goes wrong on the way becomes a `Fault` report."""
@@ -116,8 +98,8 @@ class Forwarder:
             case channel.Retire():
                 self._retire(command, now)
             case channel.SendIke(data, remote, port):
-                if self._transport is not None:
-                    self._transport.send_datagram(MARKER + data, remote, port)
+                if self._path.transport is not None:
+                    self._path.transport.send_datagram(MARKER + data, remote, port)
             case channel.SlowPathEsp(data, source, port):
                 self._slow_esp(data, source, port, now)
             case channel.Stop():
@@ -126,14 +108,11 @@ class Forwarder:
 
     def reports_to_send(self) -> list[Report]:
         """Take what control is to know, oldest first."""
-        reports, self._reports = self._reports, []
-        return reports
+        return self._reports.take()
 
     def close(self) -> None:
         """Give the transport back; the device belongs to the caller."""
-        if self._transport is not None:
-            self._transport.close()
-            self._transport = None
+        self._path.close()
 
     # ------------------------------------------------------------------ packets
 
@@ -149,7 +128,7 @@ class Forwarder:
 
     def transport_readable(self, now: float) -> bool:
         """Deliver what waits in the transport, a few batches at most; whether more may wait."""
-        transport = self._transport
+        transport = self._path.transport
         for _turn in range(BATCHES_PER_TURN):
             rows = transport.receive() if transport is not None else None
             if rows is None or transport is None:
@@ -165,62 +144,49 @@ class Forwarder:
         """Do what is due: keepalives, lifetimes, the end of retired SAs."""
         self._line_touched = True
         self._sad.handle_timeout(now)
-        self._prober.handle_timeout(now)
-        self._reassembler.handle_timeout(now)
-        self._counters.set_drops("FRAGMENT", self._reassembler.discards)
-        if self._sends_nat_keepalives() and now >= self._last_sent_at + NAT_KEEPALIVE_S:
-            self._send_nat_keepalive(now)
-        if now >= self._usage_at:
-            self._report_usage(now)
+        self._line.handle_timeout(now)
+        self._counters.set_drops("FRAGMENT", self._line.reassembler.discards)
+        keepalive_due = self._nat_keepalive_due()
+        if keepalive_due is not None and now >= keepalive_due:
+            self._path.send_nat_keepalive(now)
+        if now >= self._reports.usage_due:
+            self._reports.usage(self._sad, now)
         self._after(now)
 
     def next_timeout(self) -> Deadline | None:
         """Return when `handle_timeout` has something to do."""
-        deadlines = [part.next_timeout() for part in (self._sad, self._prober, self._reassembler)]
-        if self._sends_nat_keepalives():
-            deadlines.append(Deadline(self._last_sent_at + NAT_KEEPALIVE_S, "NAT keepalive is due"))
+        deadlines = [self._sad.next_timeout(), self._line.next_timeout()]
+        keepalive_due = self._nat_keepalive_due()
+        if keepalive_due is not None:
+            deadlines.append(Deadline(keepalive_due, "NAT keepalive is due"))
         if any(True for _ in self._sad):
-            deadlines.append(Deadline(self._usage_at, "SA usage is due"))
+            deadlines.append(Deadline(self._reports.usage_due, "SA usage is due"))
         return min((deadline for deadline in deadlines if deadline is not None), default=None)
+
+    def _nat_keepalive_due(self) -> float | None:
+        return self._path.nat_keepalive_due() if self._sad.current is not None else None
 
     # ------------------------------------------------------------------ configuration and path
 
     def _configure(self, config: ForwarderConfig) -> None:
         self._config = config
-        tunnel = TunnelConfig(
-            local=config.gre_local,
-            remote=config.gre_remote,
-            key=config.gre_key,
-            copy_df=config.path_mtu_discovery,
-            copy_dscp=config.copy_dscp,
-            interface_local=config.icmp_source,
-            interface_remote=config.interface_remote,
-        )
-        keepalive = KeepaliveConfig(
-            enabled=config.keepalive,
-            interval_s=config.keepalive_interval_s,
-            retries=config.keepalive_retries,
-            damping=config.keepalive_damping,
-        )
-        self._tunnel = Tunnel(tunnel)
-        self._prober = Prober(keepalive, tunnel)
-        self._reflector = Reflector(keepalive, tunnel, self._permits)
-        self._reassembler = Reassembler()
+        self._path.copy_dscp = config.copy_dscp
+        self._line = Line(config, self._permits)
         self._build_paths(config.tunnel_mtu)
 
     def _build_paths(self, mtu: int) -> None:
-        config, tunnel = self._config, self._tunnel
+        config, line = self._config, self._line
         router = config.interface_remote or config.gre_remote
-        outbound = OutboundConfig(tunnel=tunnel.config, mtu=mtu, mss=config.mss, router=router)
+        outbound = OutboundConfig(tunnel=line.tunnel.config, mtu=mtu, mss=config.mss, router=router)
         self._outbound = Outbound(
-            outbound, self._sad, self._counters, emit=self._emit, reply=self._reply_to_host
+            outbound, self._sad, self._counters, emit=self._path.emit, reply=self._reply_to_host
         )
         self._inbound = Inbound(
-            tunnel,
-            self._reflector,
+            line.tunnel,
+            line.reflector,
             self._sad,
             self._counters,
-            self._reassembler,
+            line.reassembler,
             mss=config.mss,
             deliver=self._device.write,
         )
@@ -229,25 +195,24 @@ class Forwarder:
         same_line = replace_sizes(config) == replace_sizes(self._config)
         if same_line:
             self._config = config
+            self._path.copy_dscp = config.copy_dscp
             self._build_paths(config.tunnel_mtu)
             return
-        self._prober.stop(now, "tunnel reconfigured")
+        self._line.prober.stop(now, "tunnel reconfigured")
         self._note_line(now)
         self._configure(config)
         if self._sad.current is not None:
-            self._prober.start(now)
+            self._line.prober.start(now)
 
     def _set_path(self, path: SetPath) -> None:
-        if path == self._path and self._transport is not None:
-            return
-        self.close()
-        self._path = path
         try:
-            self._transport = self._open_transport(path, self._config)
+            changed = self._path.follow(path, self._config)
         except OSError as error:
-            self._reports.append(channel.Fault(f"cannot open the path to {path.remote}: {error.strerror}"))
+            self._reports.add(channel.Fault(f"cannot open the path to {path.remote}: {error.strerror}"))
             return
-        self._reports.append(channel.Offloads((*self._device.offloads, *self._transport.offloads)))
+        transport = self._path.transport
+        if changed and transport is not None:
+            self._reports.add(channel.Offloads((*self._device.offloads, *transport.offloads)))
 
     def _install(self, command: channel.InstallInbound | channel.InstallOutbound, now: float) -> None:
         try:
@@ -255,9 +220,9 @@ class Forwarder:
                 self._sad.install_inbound(command.sa, now)
             else:
                 self._sad.install_outbound(command.sa, now)
-                self._prober.start(now)
+                self._line.prober.start(now)
         except ValueError as error:
-            self._reports.append(channel.Fault(str(error)))
+            self._reports.add(channel.Fault(str(error)))
 
     def _retire(self, command: channel.Retire, now: float) -> None:
         if command.inbound:
@@ -265,60 +230,41 @@ class Forwarder:
         else:
             self._sad.retire_outbound(command.spi)
         if self._sad.current is None:
-            self._prober.stop(now, "no security association")
+            self._line.prober.stop(now, "no security association")
 
     # ------------------------------------------------------------------ outbound
 
     def _permits(self, protocol: int, source: int, destination: int) -> bool:
         return self._outbound.permits(protocol, source, destination)
 
-    def _emit(self, rows: Rows, tos: Integers | int) -> None:
-        if self._transport is None:
-            self._counters.add(Counter.OUTBOUND_DROP_NO_PATH, len(rows))
-            return
-        outcome = self._transport.send(rows, tos if self._config.copy_dscp else 0)
-        self._sent_something = True
-        if outcome.dropped:
-            self._counters.add(Counter.OUTBOUND_DROP_SEND, outcome.dropped)
-        if outcome.too_big:
-            self._path_shrank = True
-
-    _sent_something = False
-    _path_shrank = False
-    _line_touched = True
-
     def _reply_to_host(self, packet: bytes) -> None:
         self._device.write(memoryview(VnetHeader().build() + packet))
 
     def _follow_path_mtu(self) -> None:
         """The kernel knows a smaller path MTU than the tunnel was made for: refuse earlier from now on."""
-        self._path_shrank = False
-        known = self._transport.path_mtu() if self._transport is not None else None
-        if known is None or self._transport is None:
-            return
-        key_present = self._config.gre_key is not None
-        mtu = tunnel_mtu(known, udp_encapsulation=self._transport.udp, key_present=key_present)
-        if _MINIMUM_TUNNEL_MTU <= mtu < self._config.tunnel_mtu:
+        found = self._path.smaller_mtu(self._config)
+        if found is not None:
+            path_mtu, mtu = found
             self._config = msgspec.structs.replace(self._config, tunnel_mtu=mtu)
             self._build_paths(mtu)
-            self._reports.append(channel.PathMtu(known, mtu))
+            self._reports.add(channel.PathMtu(path_mtu, mtu))
 
     # ------------------------------------------------------------------ inbound
 
     def _act_on(self, received: Received, now: float) -> None:
-        path = self._path
+        path = self._path.target
         if received.ike and path is not None:
             ike = (channel.IkeDatagram(data, path.remote, path.remote_port) for data in received.ike)
-            self._reports.extend(ike)
+            self._reports.add(*ike)
         if received.authenticated:
             self._counters.set(Counter.LAST_INBOUND_US, int(now * 1e6))
         if received.answers or received.requests:
             self._line_touched = True
         for packet in received.answers:
             self._counters.add(Counter.INBOUND_KEEPALIVES)
-            self._prober.receive(packet, now)
+            self._line.prober.receive(packet, now)
         for request in received.requests:
-            answer = self._reflector.reflect(request, now)
+            answer = self._line.reflector.reflect(request, now)
             # Straight into ESP, never in clear.
             if answer is not None and self._outbound.seal_packets([answer]):
                 self._counters.add(Counter.INBOUND_REFLECTED)
@@ -331,59 +277,28 @@ class Forwarder:
         rows = Rows(self._slow_path, np.zeros(1, np.int64), np.array([len(data)]), 0, 0)
         received = self._inbound.receive(rows, now, udp=True)
         self._act_on(replace(received, ike=[]), now)
-        here = self._path is not None and (self._path.remote, self._path.remote_port) == (source, port)
+        path = self._path.target
+        here = path is not None and (path.remote, path.remote_port) == (source, port)
         if isinstance(sa, InboundSa) and received.authenticated and sa.window.top > newest and not here:
-            self._reports.append(channel.PeerMoved(source, port))
+            self._reports.add(channel.PeerMoved(source, port))
 
     # ------------------------------------------------------------------ after every call
 
     def _after(self, now: float) -> None:
         """Send the keepalives that are due, and tell control what has happened."""
-        packets = self._prober.packets_to_send()
+        packets = self._line.prober.packets_to_send()
         if packets:
             self._outbound.seal_packets(packets)
-        if self._sent_something:
-            self._sent_something = False
-            self._last_sent_at = now
-            self._counters.set(Counter.LAST_OUTBOUND_US, int(now * 1e6))
-        if self._path_shrank:
+        self._path.note_sent(now)
+        if self._path.shrank:
             self._follow_path_mtu()
-        while (event := self._sad.next_event()) is not None:
-            self._reports.append(_report_of(event))
+        self._reports.sa_events(self._sad)
         if self._line_touched:
             self._line_touched = False
             self._note_line(now)
 
     def _note_line(self, now: float) -> None:
-        while (line := self._prober.next_event()) is not None:
-            self._reports.append(channel.LineState(line.up, line.reason))
-        info = self._keepalives.report(self._prober, self._reflector, now)
-        if info is not None:
-            self._reports.append(info)
-
-    def _report_usage(self, now: float) -> None:
-        self._usage_at = now + USAGE_S
-        usage = {(sa.spi, isinstance(sa, InboundSa)): sa.meter for sa in self._sad}
-        for (spi, inbound), meter in usage.items():
-            if self._usage_shown.get((spi, inbound)) != meter.packets:
-                self._reports.append(channel.SaUsage(spi, inbound, meter.packets, meter.octets))
-        self._usage_shown = {key: meter.packets for key, meter in usage.items()}
-
-    def _sends_nat_keepalives(self) -> bool:
-        return self._transport is not None and self._transport.udp and self._sad.current is not None
-
-    def _send_nat_keepalive(self, now: float) -> None:
-        self._last_sent_at = now
-        if self._transport is not None and self._path is not None:
-            self._transport.send_datagram(NAT_KEEPALIVE, self._path.remote, self._path.remote_port)
-
-
-def _report_of(event: Expired | FirstUse) -> Report:
-    if isinstance(event, FirstUse):
-        return channel.InboundUsed(event.spi)
-    if event.expiry.hard:
-        return channel.HardExpired(event.spi, event.expiry.limit)
-    return channel.SoftExpired(event.spi, event.expiry.limit)
+        self._reports.line(self._line.prober, self._line.reflector, now)
 
 
 def replace_sizes(config: ForwarderConfig) -> ForwarderConfig:

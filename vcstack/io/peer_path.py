@@ -1,0 +1,92 @@
+"""The way to the peer as it is now: one transport, replaced when control says so, and what it tells."""
+
+from collections.abc import Callable
+
+from vcstack.dataplane.classify import NAT_KEEPALIVE
+from vcstack.dataplane.counters import Counter, Counters
+from vcstack.dataplane.pmtu import tunnel_mtu
+from vcstack.io.channel import ForwarderConfig, SetPath
+from vcstack.io.transport import Transport
+from vcstack.wire.batch import Integers, Rows
+
+NAT_KEEPALIVE_S = 20.0
+"""RFC 3948 section 4 suggests it; a NAT forgets a UDP flow after 30 s at the earliest."""
+_MINIMUM_TUNNEL_MTU = 68
+
+TransportFactory = Callable[[SetPath, ForwarderConfig], Transport]
+"""Opens the way to the peer. Raises `OSError`."""
+
+
+class PeerPath:
+    """Sends over the transport in use, if any, and keeps the NAT on the way open."""
+
+    def __init__(self, transports: TransportFactory, counters: Counters, now: float) -> None:
+        self._open_transport = transports
+        self._counters = counters
+        self.copy_dscp = True
+        """Show the inner DSCP on the packets that carry ESP."""
+        self.transport: Transport | None = None
+        self.target: SetPath | None = None
+        """Where control wants ESP to go."""
+        self.shrank = False
+        """Whether the path turned out smaller than something that was sent."""
+        self._sent = False
+        self._last_sent_at = now
+
+    def follow(self, target: SetPath, config: ForwarderConfig) -> bool:
+        """Go this way from now on; False when it is in use already. Raises `OSError`: there is none then."""
+        if target == self.target and self.transport is not None:
+            return False
+        self.close()
+        self.target = target
+        self.transport = self._open_transport(target, config)
+        return True
+
+    def close(self) -> None:
+        """Give the transport back."""
+        if self.transport is not None:
+            self.transport.close()
+            self.transport = None
+
+    def emit(self, rows: Rows, tos: Integers | int) -> None:
+        """Send ESP packets; what is not taken is counted."""
+        if self.transport is None:
+            self._counters.add(Counter.OUTBOUND_DROP_NO_PATH, len(rows))
+            return
+        outcome = self.transport.send(rows, tos if self.copy_dscp else 0)
+        self._sent = True
+        if outcome.dropped:
+            self._counters.add(Counter.OUTBOUND_DROP_SEND, outcome.dropped)
+        self.shrank = self.shrank or outcome.too_big
+
+    def note_sent(self, now: float) -> None:
+        """Remember when something was last sent."""
+        if self._sent:
+            self._sent = False
+            self._last_sent_at = now
+            self._counters.set(Counter.LAST_OUTBOUND_US, int(now * 1e6))
+
+    def nat_keepalive_due(self) -> float | None:
+        """When the NAT on the way wants to see something; None on a path without UDP."""
+        if self.transport is None or not self.transport.udp:
+            return None
+        return self._last_sent_at + NAT_KEEPALIVE_S
+
+    def send_nat_keepalive(self, now: float) -> None:
+        """Send the one byte that only NATs look at (RFC 3948 section 2.3)."""
+        self._last_sent_at = now
+        if self.transport is not None and self.target is not None:
+            self.transport.send_datagram(NAT_KEEPALIVE, self.target.remote, self.target.remote_port)
+
+    def smaller_mtu(self, config: ForwarderConfig) -> tuple[int, int] | None:
+        """The path MTU that the kernel has learned and the tunnel MTU that fits it, in bytes.
+
+        None where the kernel tells of none that is smaller than the tunnel was made for.
+        """
+        self.shrank = False
+        known = self.transport.path_mtu() if self.transport is not None else None
+        if known is None or self.transport is None:
+            return None
+        key_present = config.gre_key is not None
+        mtu = tunnel_mtu(known, udp_encapsulation=self.transport.udp, key_present=key_present)
+        return (known, mtu) if _MINIMUM_TUNNEL_MTU <= mtu < config.tunnel_mtu else None
