@@ -119,7 +119,7 @@ def test_refresh_both_ways_and_a_shutdown_with_words(lab: Lab) -> None:
 
 def test_wrong_password_is_named(lab: Lab) -> None:
     lab.bird.start(replace(THEIRS, password="another"))
-    with lab.speaker() as speaker:
+    with lab.speaker(connect_retry_s=0.5) as speaker:
         assert "BGP password differs" in speaker.wait_event("Failed")
         seen = speaker.snapshot()
         assert seen["state"] in {"Connect", "Active"}
@@ -158,5 +158,5 @@ def test_nobody_listens(lab: Lab) -> None:
     """Where a password is set the kernel ignores a reset without a signature, and only silence is left."""
     with lab.speaker(password=None) as speaker:
         assert "connection refused" in speaker.wait_event("Failed")
-    with lab.speaker() as speaker:
+    with lab.speaker(connect_retry_s=0.5) as speaker:
         assert "no answer to our SYN" in speaker.wait_event("Failed")
