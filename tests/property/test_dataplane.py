@@ -1,12 +1,24 @@
-"""The batched data path and the scalar one agree byte for byte."""
+"""The data path, by batches and by single packets, and the scalar modules agree byte for byte."""
 
 from typing import Any
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.support import scalar_path
-from tests.support.forwarding import FAR, KEYS, LAN, LOCAL, REMOTE, capture, tcp_packet, two_ends, udp_packet
+from tests.support.forwarding import (
+    FAR,
+    KEYS,
+    LAN,
+    LOCAL,
+    REMOTE,
+    capture,
+    one_by_one,
+    tcp_packet,
+    two_ends,
+    udp_packet,
+)
 from vcstack.dataplane.vnet import NEEDS_CSUM, VnetHeader
 from vcstack.gre.tunnel import TunnelConfig
 from vcstack.wire.checksum import internet_checksum
@@ -125,9 +137,22 @@ tunnels = st.fixed_dictionaries(
 )
 
 
+@pytest.mark.parametrize("most", [0, 1000], ids=["as batches", "one by one"])
 @settings(max_examples=60, deadline=None, derandomize=True)
 @given(tunnels, st.lists(st.one_of(udp(), tcp(), fragment(), ipv6(), burst()), min_size=1, max_size=12))
-def test_batches_and_scalar_path_agree(options: dict[str, Any], packets: list[Packet]) -> None:
+def test_both_ways_and_scalar_path_agree(most: int, options: dict[str, Any], packets: list[Packet]) -> None:
+    with one_by_one(most):
+        check_against_scalar_path(options, packets)
+
+
+@settings(max_examples=60, deadline=None, derandomize=True)
+@given(tunnels, st.lists(st.one_of(udp(), tcp()), min_size=1, max_size=12))
+def test_plain_packets_one_by_one(options: dict[str, Any], packets: list[Packet]) -> None:
+    with one_by_one(1000):
+        check_against_scalar_path(options, packets)
+
+
+def check_against_scalar_path(options: dict[str, Any], packets: list[Packet]) -> None:
     one, other = two_ends(tunnel_mtu=MTU, mss=MSS, **options)
     captured: list[bytes] = []
     one.transport.tap = capture(captured)

@@ -1,13 +1,23 @@
-"""Whatever an authenticated peer sends, the batched inbound path does what the scalar modules do."""
+"""Whatever an authenticated peer sends, both inbound paths do what the scalar modules do."""
 
 from collections import deque
 from typing import Any
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.support import scalar_path
-from tests.support.forwarding import KEYS, LOCAL, REMOTE, sa_parameters, tcp_packet, two_ends, udp_packet
+from tests.support.forwarding import (
+    KEYS,
+    LOCAL,
+    REMOTE,
+    one_by_one,
+    sa_parameters,
+    tcp_packet,
+    two_ends,
+    udp_packet,
+)
 from vcstack.crypto.aead import gcm
 from vcstack.dataplane.vnet import VnetHeader
 from vcstack.esp import packet as esp
@@ -104,9 +114,15 @@ def scalar(key: int | None, packets: list[bytes]) -> tuple[list[bytes], dict[str
     return delivered, {name: count for name, count in drops.items() if count}
 
 
+@pytest.mark.parametrize("most", [0, 1000], ids=["as batches", "one by one"])
 @settings(max_examples=150, deadline=None, derandomize=True)
 @given(datagrams())
-def test_batches_and_scalar_modules_agree(case: tuple[int | None, list[bytes]]) -> None:
+def test_both_ways_and_scalar_modules_agree(most: int, case: tuple[int | None, list[bytes]]) -> None:
+    with one_by_one(most):
+        check_against_scalar_modules(case)
+
+
+def check_against_scalar_modules(case: tuple[int | None, list[bytes]]) -> None:
     key, packets = case
     one, other = two_ends(gre_key=key, mss=0)
     del one

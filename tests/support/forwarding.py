@@ -1,7 +1,12 @@
 """Two forwarders joined in memory, and packets for them."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from ipaddress import IPv4Address
 
+import pytest
+
+from vcstack.dataplane import inbound, outbound
 from vcstack.dataplane.counters import Counters
 from vcstack.esp.lifetime import Lifetime
 from vcstack.esp.parameters import SaParameters
@@ -124,6 +129,15 @@ def udp_packet(payload: bytes, *, port: int = 20000, tos: int = 0xB8, dont_fragm
     segment = header[:6] + checksum.to_bytes(2) + payload
     ip = Ipv4Header(LAN, FAR, IpProtocol.UDP, tos=tos, dont_fragment=dont_fragment)
     return ip.build(len(segment)) + segment
+
+
+@contextmanager
+def one_by_one(most: int) -> Iterator[None]:
+    """Batches of at most so many packets go one by one, larger ones through arrays."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(outbound, "MOST_SEALED", most)
+        patch.setattr(inbound, "MOST_OPENED", most)
+        yield
 
 
 def capture(datagrams: list[bytes]) -> Tap:

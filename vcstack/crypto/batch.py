@@ -16,6 +16,15 @@ from vcstack.crypto.aead import Gcm
 Views = list[memoryview]
 
 
+def open_row(cipher: Gcm, nonce: bytes, data: memoryview, aad: bytes | memoryview, plain: memoryview) -> bool:
+    """Decrypt one row; False when its ICV does not fit, what `plain` holds is then undefined."""
+    try:
+        cipher.raw.decrypt_into(nonce, data, aad, plain)
+    except InvalidTag:
+        return False
+    return True
+
+
 def seal_rows(cipher: Gcm, nonces: Views, plain: Views, aads: Views, out: Views) -> None:
     """Encrypt a row for every nonce; each `out` has room for the plaintext and 16 bytes of ICV."""
     deque(map(cipher.raw.encrypt_into, nonces, plain, aads, out), maxlen=0)

@@ -9,7 +9,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from vcstack.wire.batch import Rows
+from vcstack.esp.layout import MINIMUM_LENGTH
+from vcstack.wire.batch import Rows, Span
 
 MARKER = bytes(4)
 """The non-ESP marker in front of an IKE message (RFC 3948 section 2.2)."""
@@ -25,6 +26,14 @@ class Classified:
     ike: list[bytes] = field(default_factory=list)
     nat_keepalives: int = 0
     others: int = 0
+
+
+def all_esp(data: memoryview, spans: list[Span]) -> bool:
+    """Whether a few datagrams all look like ESP packets of a possible size."""
+    for at, length in spans:
+        if length < MINIMUM_LENGTH or length & 3 or data[at : at + 4] == MARKER:
+            return False
+    return True
 
 
 def classify(rows: Rows, *, udp: bool) -> Classified:

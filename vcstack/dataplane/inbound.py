@@ -18,23 +18,27 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from vcstack.dataplane import mss
-from vcstack.dataplane.classify import Classified, classify
-from vcstack.dataplane.coalesce import HEAD, Write, alone, coalesce
+from vcstack.dataplane.classify import Classified, all_esp, classify
+from vcstack.dataplane.coalesce import HEAD, PLAIN, Write, alone, coalesce, may_join
 from vcstack.dataplane.counters import Counter, Counters
 from vcstack.dataplane.vnet import LENGTH
 from vcstack.esp.batch import Opened, Opener
+from vcstack.esp.layout import PAYLOAD_OFFSET
 from vcstack.esp.packet import Drop, PacketError, trim_tfc, unpad
 from vcstack.esp.sa import InboundSa
 from vcstack.esp.sad import Sad
+from vcstack.esp.single import open_in_place, payload_length
 from vcstack.gre.batch import Decapsulator, ipv6_inner
 from vcstack.gre.packet import Decapsulated, Protocol, Reject
 from vcstack.gre.reassembly import Reassembler
 from vcstack.gre.reflector import Reflector
 from vcstack.gre.tunnel import Tunnel
-from vcstack.wire.batch import Arena, Flags, Rows
+from vcstack.wire.batch import Arena, Flags, Rows, Span
 from vcstack.wire.ipv4 import IpProtocol
 
 MAX_ROWS = 128
+MOST_OPENED = 8
+"""Datagrams up to which opening them one by one is cheaper than as a batch."""
 _NOTHING = b""
 _FRAGMENT = 0x3FFF
 """More Fragments, and the offset."""
@@ -91,11 +95,16 @@ class Inbound:
         self._now = 0.0
         self._opener = Opener(MAX_ROWS)
         self._decapsulator = Decapsulator(tunnel.config)
+        self._permitted: InboundSa | None = None
         self._expected = tunnel.config.expected_words()
 
     def receive(self, rows: Rows, now: float, *, udp: bool) -> Received:
         """Process at most `MAX_ROWS` datagrams, delivering before it returns."""
         self._now = now
+        if len(rows) <= MOST_OPENED:
+            spans = list(zip(rows.offsets.tolist(), rows.lengths.tolist(), strict=True))
+            if all_esp(rows.arena.data, spans):
+                return self._receive_few(rows.arena, spans)
         found = classify(rows, udp=udp)
         self._count(rows, found)
         received = Received(ike=found.ike)
@@ -110,14 +119,62 @@ class Inbound:
         return received
 
     def _count(self, rows: Rows, found: Classified) -> None:
+        self._count_datagrams(len(rows), rows.total())
         counters = self._counters
-        counters.add(_BATCHES)
-        counters.add(_DATAGRAMS, len(rows))
-        counters.add(_DATAGRAM_BYTES, rows.total())
         if found.ike or found.nat_keepalives or found.others:
             counters.add(Counter.INBOUND_IKE, len(found.ike))
             counters.add(Counter.INBOUND_NAT_KEEPALIVES, found.nat_keepalives)
             counters.add(Counter.INBOUND_DROP_OTHER, found.others)
+
+    def _count_datagrams(self, count: int, octets: int) -> None:
+        counters = self._counters
+        counters.add(_BATCHES)
+        counters.add(_DATAGRAMS, count)
+        counters.add(_DATAGRAM_BYTES, octets)
+
+    def _receive_few(self, arena: Arena, spans: list[Span]) -> Received:
+        """Open a few ESP packets without arrays; delay is decided here."""
+        received, ready, data, octets, odd = Received(), list[Span](), arena.data, 0, 0
+        ahead = self._decapsulator.overhead
+        for at, length in spans:
+            octets += length
+            sa = self._sad.inbound(int.from_bytes(data[at : at + 4]))
+            if sa is None:
+                self._sad.drop(Drop.UNKNOWN_SPI)
+                continue
+            whole = open_in_place(sa, data, at, length)
+            if not whole:
+                continue
+            received.authenticated += 1
+            start = at + PAYLOAD_OFFSET
+            size = payload_length(data, start, whole)
+            sa.account(1, size if size >= 0 else whole)
+            if self._permits_tunnel(sa) and self._decapsulator.matches_one(data, start, size):
+                ready.append((start + ahead, size - ahead))
+                continue
+            odd += 1
+            regular = size >= 0
+            payload = bytes(data[start : start + (size if regular else whole)])
+            packet = self._inner_of(sa, payload, received, trailer=not regular)
+            if packet:
+                self._pass_on_few(arena, ready)
+                ready = []
+                self._pass_on(_alone(packet))
+        self._pass_on_few(arena, ready)
+        self._count_datagrams(len(spans), octets)
+        self._counters.add(_AUTHENTICATED, received.authenticated)
+        if odd or received.authenticated != len(spans):
+            self._counters.set_drops("ESP", self._sad.drops)
+            self._counters.set_drops("GRE", self._tunnel.rejects)
+        return received
+
+    def _permits_tunnel(self, sa: InboundSa) -> bool:
+        """Whether an SA admits the tunnel's packets; what it admits does not change."""
+        if sa is not self._permitted:
+            if not sa.selectors.permit(*self._expected):
+                return False
+            self._permitted = sa
+        return True
 
     def _open(self, sa: InboundSa, packets: Rows, received: Received) -> None:
         opened = self._opener.open(sa, packets)
@@ -128,7 +185,7 @@ class Inbound:
         self._counters.add(_AUTHENTICATED, len(rows))
         sa.account(len(rows), rows.total())
         plain, all_plain = self._decapsulator.match(rows)
-        if not sa.selectors.permit(*self._expected):
+        if not self._permits_tunnel(sa):
             plain, all_plain = np.zeros(len(rows), np.bool_), False
         overhead = self._decapsulator.overhead
         inner = Rows(rows.arena, rows.offsets + overhead, rows.lengths - overhead, rows.pitch, rows.uniform)
@@ -191,6 +248,23 @@ class Inbound:
             return _NOTHING
         return outcome.payload
 
+    def _pass_on_few(self, arena: Arena, spans: list[Span]) -> None:
+        """Deliver packets that lie at `spans` one by one, unless there is something to join."""
+        data, refused = arena.data, 0
+        if len(spans) > 1 and may_join(data, spans):
+            offsets, lengths = zip(*spans, strict=True)
+            self._pass_on(Rows(arena, np.array(offsets), np.array(lengths)))
+            return
+        for at, length in spans:
+            if data[at + 9] == _TCP and data[at + 33] & 0x02 and self._mss:
+                self._clamp_one(data[at : at + length])
+            data[at - LENGTH : at] = PLAIN
+            refused += not self._deliver(data[at - LENGTH : at + length])
+        self._counters.add(_PACKETS, len(spans))
+        self._counters.add(_BYTES, sum([length for _at, length in spans]))
+        if refused:
+            self._counters.add(Counter.INBOUND_DROP_TUN, refused)
+
     def _pass_on(self, inner: Rows) -> None:
         if not len(inner):
             return
@@ -220,8 +294,11 @@ class Inbound:
     def _clamp(self, inner: Rows, candidates: Flags) -> None:
         for index in np.flatnonzero(candidates).tolist():
             at = inner.offsets.item(index)
-            if mss.clamp(inner.arena.data[at : at + inner.lengths.item(index)], self._mss):
-                self._counters.add(Counter.INBOUND_MSS_CLAMPED)
+            self._clamp_one(inner.arena.data[at : at + inner.lengths.item(index)])
+
+    def _clamp_one(self, packet: memoryview) -> None:
+        if mss.clamp(packet, self._mss):
+            self._counters.add(Counter.INBOUND_MSS_CLAMPED)
 
 
 def _alone(packet: bytes) -> Rows:

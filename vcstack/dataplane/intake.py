@@ -34,17 +34,19 @@ class Intake:
         self.pitch = -(-(self.front + mtu + _TAIL) // _LINE) * _LINE
         self.room = self.pitch - self.front - _TAIL
         self.arena = Arena(CAPACITY * self.pitch + self.front + MAXIMUM_PACKET + _TAIL)
-        self._offsets = np.arange(CAPACITY) * self.pitch + self.front
-        starts = (self._offsets - vnet.LENGTH).tolist()
+        self.offsets = np.arange(CAPACITY) * self.pitch + self.front
+        """Where the packet of each row starts."""
+        self.starts: list[int] = self.offsets.tolist()
+        """The same as numbers."""
         largest = vnet.LENGTH + MAXIMUM_PACKET
-        self._views = [self.arena.data[at : at + largest] for at in starts]
-        self._types = [at + vnet.GSO_TYPE_OFFSET for at in starts]
+        self._views = [self.arena.data[at - vnet.LENGTH :][:largest] for at in self.starts]
+        self._types = [at - vnet.LENGTH + vnet.GSO_TYPE_OFFSET for at in self.starts]
 
-    def read(self, read: Read, limit: int = CAPACITY) -> tuple[Rows, int]:
+    def read(self, read: Read, limit: int = CAPACITY) -> tuple[list[int], int]:
         """Read packets until none waits, a large one comes, or `limit` is reached.
 
-        Returns the ordinary packets, and the size of the large one that lies in the row behind them, vnet
-        header left out (0: none came). A large one is a super-packet or longer than a row.
+        Returns the sizes of the ordinary packets, and that of the large one that lies in the row behind
+        them (0: none came), vnet headers left out. A large one is a super-packet or longer than a row.
         """
         views, types, data = self._views, self._types, self.arena.data
         lengths: list[int] = []
@@ -57,24 +59,27 @@ class Intake:
             if size > most or data[types[index]]:
                 large = size - vnet.LENGTH
                 break
-            lengths.append(size)
+            lengths.append(size - vnet.LENGTH)
+        return lengths, large
+
+    def rows(self, lengths: list[int]) -> Rows:
+        """The first rows, with packets of these sizes in them."""
         count = len(lengths)
-        uniform = count if count and lengths.count(lengths[0]) == count else 0
-        sizes = np.array(lengths, np.int64) - vnet.LENGTH
-        return Rows(self.arena, self._offsets[:count], sizes, self.pitch, uniform), large
+        uniform = count if lengths.count(lengths[0]) == count else 0
+        return Rows(self.arena, self.offsets[:count], np.array(lengths), self.pitch, uniform)
 
     def row(self, index: int, length: int) -> Rows:
         """One row alone."""
-        return Rows(self.arena, self._offsets[index : index + 1], np.array([length]), self.pitch)
+        return Rows(self.arena, self.offsets[index : index + 1], np.array([length]), self.pitch)
 
     def packet(self, index: int, length: int) -> memoryview:
         """The packet of a row."""
-        at = self._offsets.item(index)
+        at = self.starts[index]
         return self.arena.data[at : at + length]
 
     def array(self, index: int, length: int) -> NDArray[np.uint8]:
         """The packet of a row as an array."""
-        at = self._offsets.item(index)
+        at = self.starts[index]
         return self.arena.array[at : at + length]
 
     def header(self, index: int) -> vnet.VnetHeader:

@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 
 from vcstack.dataplane import mss, pmtu, vnet
 from vcstack.dataplane.counters import Counter, Counters
+from vcstack.dataplane.few import MOST_SEALED, FewSealer
 from vcstack.dataplane.intake import CAPACITY, Intake, Read
 from vcstack.dataplane.segment import MAX_ROWS, Headers, Malformed, Segmenter, read_headers
 from vcstack.esp.batch import Sealer
@@ -85,20 +86,22 @@ class Outbound:
         self._spare = Arena(_SPARE_ROWS * self._intake.pitch)
         self._encapsulator = Encapsulator(config.tunnel, MAX_ROWS)
         self._sealer = Sealer(MAX_ROWS)
+        self._few = FewSealer(self._intake, self._encapsulator, counters, mtu=config.mtu, mss=config.mss)
         self._checked: OutboundSa | None = None
 
     def pump(self, read: Read, limit: int = CAPACITY) -> bool:
         """Read and send one batch; whether more packets may wait."""
-        rows, large = self._intake.read(read, limit)
-        if len(rows):
-            self._count(len(rows), rows.total())
-            if self._may_send(len(rows)):
-                self._ordinary(rows)
+        lengths, large = self._intake.read(read, limit)
+        count = len(lengths)
+        if count:
+            self._count(count, sum(lengths))
+            if self._may_send(count) and not (count <= MOST_SEALED and self._sealed_singly(lengths)):
+                self._ordinary(self._intake.rows(lengths))
         if large:
             self._count(1, large)
             if self._may_send(1):
-                self._large(len(rows), large)
-        return bool(large) or len(rows) == limit
+                self._large(count, large)
+        return bool(large) or count == limit
 
     def seal_packets(self, packets: list[bytes]) -> bool:
         """Seal whole IPv4 packets as they are, keepalives for example; False when they were dropped."""
@@ -133,6 +136,20 @@ class Outbound:
                 self._counters.add(Counter.OUTBOUND_DROP_SELECTOR, packets)
                 return False
             self._checked = sa
+        return True
+
+    def _sealed_singly(self, lengths: list[int]) -> bool:
+        """Send a few packets without arrays; False, and nothing done, when they need more care."""
+        sa = self._sad.current
+        assert sa is not None, "checked when the batch was read"
+        try:
+            sealed = self._few.seal(sa, lengths)
+        except Unusable:
+            self._counters.add(Counter.OUTBOUND_DROP_EXHAUSTED, len(lengths))
+            return True
+        if sealed is None:
+            return False
+        self._send(*sealed)
         return True
 
     def _ordinary(self, rows: Rows) -> None:
@@ -242,10 +259,13 @@ class Outbound:
         except Unusable:
             self._counters.add(Counter.OUTBOUND_DROP_EXHAUSTED, len(payloads))
             return False
+        self._send(sealed, tos)
+        return True
+
+    def _send(self, sealed: Rows, tos: Integers | int) -> None:
         self._counters.add(_ESP_PACKETS, len(sealed))
         self._counters.add(_ESP_BYTES, sealed.total())
         self._emit(sealed, tos)
-        return True
 
     def _large(self, index: int, length: int) -> None:
         vnet_header = self._intake.header(index)

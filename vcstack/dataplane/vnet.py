@@ -24,6 +24,8 @@ _STRUCT = struct.Struct("=BBHHHH")
 FIELDS = np.dtype(
     [("flags", "u1"), ("type", "u1"), ("header", "u2"), ("size", "u2"), ("start", "u2"), ("offset", "u2")]
 )
+_PLACE = struct.Struct("=HH")
+_PLACE_LENGTH = 4
 _UDP_CHECKSUM_OFFSET = 6
 _WRAPPED = (1 << 32) - 1
 """What taken from 65534 leaves 0xFFFF in 32 bits, and so in 16."""
@@ -50,6 +52,12 @@ class VnetHeader:
         return _STRUCT.pack(
             self.flags, self.gso_type, self.header_length, self.gso_size, self.csum_start, self.csum_offset
         )
+
+
+def checksum_place(data: memoryview, at: int) -> tuple[int, int]:
+    """csum_start and csum_offset of the header that ends at `at`."""
+    start, offset = _PLACE.unpack_from(data, at - _PLACE_LENGTH)
+    return start, offset
 
 
 def finish_checksums(arena: Arena, offsets: Integers, lengths: Integers, headers: NDArray[np.void]) -> int:

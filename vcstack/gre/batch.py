@@ -15,6 +15,7 @@ the rest (options, keepalives, congestion marks, trailing bytes, errors) is left
 which alone knows the reasons for refusing.
 """
 
+import struct
 from typing import Any
 
 import numpy as np
@@ -46,6 +47,8 @@ _FIELDS: list[tuple[str, str]] = [
 _DONT_FRAGMENT = 0x4000
 _IDENTIFICATIONS = 1 << 16
 _GRE = int(IpProtocol.GRE)
+_VERSION, _FULL = 0x45, 65535
+_ADDRESSES_OFFSET = 12
 
 
 class Encapsulator:
@@ -67,6 +70,22 @@ class Encapsulator:
         total = sum(int.from_bytes(word.to_bytes(2, "little")) for word in words)
         # The sum of the words that stay: without length and checksum of the template.
         self._fixed = total - int.from_bytes(template[2:4]) - int.from_bytes(template[10:12])
+        self._tail = template[_ADDRESSES_OFFSET:]
+        self._ttl_protocol = int.from_bytes(template[8:10])
+        self._header = struct.Struct(f">BBHHHHH{len(self._tail)}s")
+
+    def encapsulate_one(self, data: memoryview, at: int, length: int, tos: int, dont_fragment: int) -> None:
+        """Write the header of one IPv4 packet of `length` bytes at `at`, from `at - overhead` on."""
+        tos &= self._tos_mask
+        length += self.overhead
+        fragment = dont_fragment * _DONT_FRAGMENT if self._copy_df else 0
+        identification = self._identification
+        self._identification = (identification + 1) % _IDENTIFICATIONS
+        checksum = 65534 - (self._fixed + tos + length + identification + fragment - 1) % _FULL
+        start, kind = at - self.overhead, self._ttl_protocol
+        self._header.pack_into(
+            data, start, _VERSION, tos, length, identification, fragment, kind, checksum, self._tail
+        )
 
     def encapsulate(
         self, inner: Rows, tos: Integers | int, dont_fragment: Integers | int, protocol: Integers | int
@@ -146,6 +165,33 @@ class Decapsulator:
             even[at] = 0xFF
         self._even_mask = np.frombuffer(bytes(even), np.uint32)
         self._expected_bytes = (self._expected & self._mask).tobytes()
+        self._prepare_one(mask)
+
+    def _prepare_one(self, mask: bytes) -> None:
+        """The same as numbers, with both lengths: one row is settled by one comparison."""
+        ahead, size = self.overhead, self._size
+        with_lengths = bytearray(mask)
+        for at in (2, 3, ahead + 2, ahead + 3):
+            with_lengths[at] = 0xFF
+        outer, inner = 1 << (size - 4) * 8, 1 << (size - 4 - ahead) * 8
+        self._one_mask = int.from_bytes(with_lengths)
+        self._one_step = outer + inner
+        template = int.from_bytes(self._expected_bytes) & ~(0xFFFF * outer) & ~(0xFFFF * inner)
+        self._one_expected = template - ahead * inner
+
+    def matches_one(self, data: memoryview, at: int, length: int) -> bool:
+        """`match` for the row of `length` bytes at `at`."""
+        ahead = self.overhead
+        if length < self._size:
+            return False
+        head = data[at : at + self._size].tobytes()
+        return (
+            int.from_bytes(head) & self._one_mask == self._one_expected + length * self._one_step
+            and not (head[1] ^ head[ahead + 1]) & ECN_MASK
+            and head[ahead + 9] != _GRE
+            and not int.from_bytes(head[:MINIMUM_HEADER]) % _FULL
+            and not int.from_bytes(head[ahead : ahead + MINIMUM_HEADER]) % _FULL
+        )
 
     def match(self, rows: Rows) -> tuple[Flags, bool]:
         """Which rows are plain, and whether all are. Rows need 24 bytes of arena behind their start.

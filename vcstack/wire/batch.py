@@ -25,6 +25,9 @@ Integers = NDArray[np.int64]
 """Offsets and lengths in bytes."""
 Flags = NDArray[np.bool_]
 
+Span = tuple[int, int]
+"""Offset and length of one packet."""
+
 MAX_CACHED_VIEWS = 20_000
 """About 4 MiB; a stream needs four views per row, voice of one packet size likewise."""
 MAX_WINDOWS = 2_000
