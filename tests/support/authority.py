@@ -117,12 +117,15 @@ class Issued:
 
 
 def authority(
-    name: str = "Test CA", *, kind: str = "p256", ends: datetime = NOW + timedelta(days=1000)
+    name: str = "Test CA",
+    *,
+    kind: str = "p256",
+    starts: datetime = NOW - timedelta(days=10),
+    ends: datetime = NOW + timedelta(days=1000),
 ) -> Issued:
     """A root that signs itself."""
     key = private_key(kind, name)
-    span = (NOW - timedelta(days=10), ends)
-    return Issued(key, _build(name, key, None, (), (True, None), span, ()))
+    return Issued(key, _build(name, key, None, (), (True, None), (starts, ends), ()))
 
 
 def trusted_keys(*kinds: str, owner: str = "") -> TrustedKeys:

@@ -54,12 +54,13 @@ connections {{
     mobike = no
     rekey_time = 0
     dpd_delay = {p.charon_dpd}
+    {p.charon_options}
     local {{
-      auth = psk
+      {p.charon_local}
       id = {p.centre_id}
     }}
     remote {{
-      auth = psk
+      {p.charon_remote}
       id = {p.charon_branch_id}
     }}
     children {{
@@ -79,6 +80,7 @@ secrets {{
     id-2 = {p.branch_id}
     secret = {p.charon_psk}
   }}
+  {p.charon_secrets}
 }}
 """
 
@@ -102,6 +104,10 @@ class Peer:
     psk: bytes = b"the secret of both"
     centre_ts: str = f"{CENTRE_TRANSPORT}/32[gre]"
     charon_dpd: str = "0"
+    charon_local: str = "auth = psk"
+    charon_remote: str = "auth = psk"
+    charon_options: str = ""
+    charon_secrets: str = ""
 
     def __post_init__(self) -> None:
         branch_id = self.branch_id or str(self.address)

@@ -17,7 +17,9 @@ from tests.support.netns import Namespace, require_program, wait_until
 
 CHARON = Path("/usr/lib/ipsec/charon")
 LIBIPSEC = Path("/usr/lib/ipsec/plugins/libstrongswan-kernel-libipsec.so")
-PLUGINS = "random nonce openssl pem pkcs1 hmac kdf kernel-libipsec kernel-netlink socket-default vici"
+PLUGINS = (
+    "random nonce openssl pem pkcs1 x509 pubkey hmac kdf kernel-libipsec kernel-netlink socket-default vici"
+)
 
 DAEMON = """
 charon {{
@@ -45,7 +47,7 @@ charon {{
   }}
 }}
 swanctl {{
-  load = random openssl pem pkcs1
+  load = random openssl pem pkcs1 x509 pubkey
 }}
 """
 
