@@ -22,9 +22,9 @@ def connected() -> tuple[channel.ControlEnd, channel.ForwarderEnd]:
 def test_messages_arrive_in_order_and_whole() -> None:
     control, forwarder = connected()
     path = channel.SetPath(IPv4Address("198.51.100.1"), 4500, IPv4Address("198.51.100.10"), 4500, True)
-    ike = channel.SendIke(bytes(65_000), IPv4Address("198.51.100.10"), 4500)
-    control.send(path, ike, channel.Stop())
-    assert forwarder.receive() == [path, ike, channel.Stop()]
+    esp = channel.SlowPathEsp(bytes(65_000), IPv4Address("198.51.100.10"), 4500)
+    control.send(path, esp, channel.Stop())
+    assert forwarder.receive() == [path, esp, channel.Stop()]
     assert forwarder.receive() == []
     report = channel.LineState(False, "3 keepalives unanswered")
     forwarder.send(report, channel.Offloads(("udp-segment",)))

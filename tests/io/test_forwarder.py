@@ -9,7 +9,6 @@ from tests.support.forwarding import (
     KEYS,
     LAN,
     LOCAL,
-    OUTER_REMOTE,
     REMOTE,
     End,
     hold,
@@ -124,15 +123,6 @@ def test_what_is_not_esp_of_ours_is_told_apart() -> None:
     )
     assert [other.count(name) for name in names] == [1] * 6
     assert channel.IkeDatagram(b"an IKE message", IPv4Address("198.51.100.1"), 4500) in other.reports
-
-
-def test_ike_goes_out_behind_its_marker() -> None:
-    one, other = two_ends()
-    one.forwarder.apply(channel.SendIke(b"an IKE message", OUTER_REMOTE, 4500), 0.0)
-    other.step()
-    assert [report.data for report in other.reports if isinstance(report, channel.IkeDatagram)] == [
-        b"an IKE message"
-    ]
 
 
 def test_a_rekey_loses_no_packet() -> None:

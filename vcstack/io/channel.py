@@ -6,7 +6,7 @@ Nothing here is pickled, so neither end can make the other run code.
 
     control                                          forwarder
        | --- Configure, SetPath, InstallInbound -------> |
-       | --- InstallOutbound, Retire, SendIke ---------> |
+       | --- InstallOutbound, Retire, SlowPathEsp -----> |
        | <-- IkeDatagram, LineState, SoftExpired ------- |
        | <-- InboundUsed, PeerMoved, Offloads ---------- |
        | (end of file: the forwarder leaves)             |
@@ -105,20 +105,16 @@ class Retire(msgspec.Struct, frozen=True, tag=True):
     inbound: bool
 
 
-class SendIke(msgspec.Struct, frozen=True, tag=True):
-    """Send an IKE message (without non-ESP marker) from the tunnel's UDP socket."""
-
-    data: bytes
-    remote: IPv4Address
-    remote_port: int
-
-
 class SlowPathEsp(msgspec.Struct, frozen=True, tag=True):
     """ESP that arrived on control's unconnected socket, from an address that is not the path's."""
 
     data: bytes
     source: IPv4Address
     port: int
+
+
+class Ping(msgspec.Struct, frozen=True, tag=True):
+    """Answer with `Pong`: control wants to know that the process still turns."""
 
 
 class Stop(msgspec.Struct, frozen=True, tag=True):
@@ -208,6 +204,10 @@ class SaUsage(msgspec.Struct, frozen=True, tag=True):
     bytes: int
 
 
+class Pong(msgspec.Struct, frozen=True, tag=True):
+    """The answer to a `Ping`."""
+
+
 class Offloads(msgspec.Struct, frozen=True, tag=True):
     """Names of the offloads in use, after each change of the path."""
 
@@ -220,7 +220,7 @@ class Fault(msgspec.Struct, frozen=True, tag=True):
     text: str
 
 
-Command = Configure | SetPath | InstallInbound | InstallOutbound | Retire | SendIke | SlowPathEsp | Stop
+Command = Configure | SetPath | InstallInbound | InstallOutbound | Retire | SlowPathEsp | Ping | Stop
 Report = (
     IkeDatagram
     | LineState
@@ -231,6 +231,7 @@ Report = (
     | KeepaliveInfo
     | PathMtu
     | SaUsage
+    | Pong
     | Offloads
     | Fault
 )

@@ -16,16 +16,15 @@ from typing import Protocol
 import msgspec
 import numpy as np
 
-from vcstack.dataplane.classify import MARKER
 from vcstack.dataplane.coalesce import Write
 from vcstack.dataplane.counters import Counter, Counters
 from vcstack.dataplane.inbound import Inbound, Received
 from vcstack.dataplane.outbound import Outbound, OutboundConfig
 from vcstack.dataplane.vnet import VnetHeader
 from vcstack.esp.sa import InboundSa
-from vcstack.esp.sad import Sad
 from vcstack.io import channel
 from vcstack.io.channel import Command, ForwarderConfig, Report, SetPath
+from vcstack.io.inbox import Inbox, PromptSad
 from vcstack.io.line import Line
 from vcstack.io.peer_path import PeerPath, TransportFactory
 from vcstack.io.reports import Reports
@@ -62,10 +61,14 @@ class Forwarder:
         transports: TransportFactory,
         counters: Counters,
         now: float,
+        inbox: Inbox | None = None,
     ) -> None:
+        """`inbox`: where commands that were not yet applied may be found ahead of time."""
         self._device = device
         self._counters = counters
-        self._sad = Sad()
+        self._sad = PromptSad(self._install_early)
+        self._inbox = inbox
+        self._now = now
         self._path = PeerPath(transports, counters, now)
         self._reports = Reports(now)
         self._slow_path = Arena(_DATAGRAM_ROOM + 64)
@@ -97,9 +100,6 @@ class Forwarder:
                 self._install(command, now)
             case channel.Retire():
                 self._retire(command, now)
-            case channel.SendIke(data, remote, port):
-                if self._path.transport is not None:
-                    self._path.transport.send_datagram(MARKER + data, remote, port)
             case channel.SlowPathEsp(data, source, port):
                 self._slow_esp(data, source, port, now)
             case channel.Stop():
@@ -134,7 +134,7 @@ class Forwarder:
             if rows is None or transport is None:
                 self._after(now)
                 return False
-            self._act_on(self._inbound.receive(rows, now, udp=transport.udp), now)
+            self._act_on(self._receive(rows, now, udp=transport.udp), now)
         self._after(now)
         return True
 
@@ -251,6 +251,18 @@ class Forwarder:
 
     # ------------------------------------------------------------------ inbound
 
+    def _receive(self, rows: Rows, now: float, *, udp: bool) -> Received:
+        self._now = now
+        if self._inbox is not None:
+            self._inbox.new_batch()
+        return self._inbound.receive(rows, now, udp=udp)
+
+    def _install_early(self, spi: int) -> None:
+        """A packet is here before the command that installs its SA was read: obey that one first."""
+        command = self._inbox.look_for(spi) if self._inbox is not None else None
+        if command is not None:
+            self._install(command, self._now)
+
     def _act_on(self, received: Received, now: float) -> None:
         path = self._path.target
         if received.ike and path is not None:
@@ -275,7 +287,7 @@ class Forwarder:
         newest = sa.window.top if sa is not None else 0
         self._slow_path.data[: len(data)] = data
         rows = Rows(self._slow_path, np.zeros(1, np.int64), np.array([len(data)]), 0, 0)
-        received = self._inbound.receive(rows, now, udp=True)
+        received = self._receive(rows, now, udp=True)
         self._act_on(replace(received, ike=[]), now)
         path = self._path.target
         here = path is not None and (path.remote, path.remote_port) == (source, port)

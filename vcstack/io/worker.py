@@ -19,6 +19,7 @@ from collections.abc import Sequence
 from vcstack.io import channel
 from vcstack.io.channel import ChannelClosed, ForwarderConfig, ForwarderEnd, SetPath
 from vcstack.io.forwarder import Forwarder
+from vcstack.io.inbox import Inbox
 from vcstack.io.rawesp import RawEspTransport
 from vcstack.io.shared import map_counters
 from vcstack.io.transport import Transport
@@ -50,8 +51,9 @@ def open_transport(path: SetPath, config: ForwarderConfig) -> Transport:
 class Worker:
     """Turns readiness and time into calls of one forwarder."""
 
-    def __init__(self, end: ForwarderEnd, tun: Tun, forwarder: Forwarder) -> None:
+    def __init__(self, end: ForwarderEnd, tun: Tun, forwarder: Forwarder, inbox: Inbox | None = None) -> None:
         self._end = end
+        self._inbox = inbox or Inbox(end.receive)
         self._tun = tun
         self._forwarder = forwarder
         self._epoll = select.epoll()
@@ -64,8 +66,7 @@ class Worker:
     def start(self, commands: Sequence[channel.Command], now: float) -> None:
         """Do what control asked for before the loop runs; from here on the collector only runs when idle."""
         for command in commands:
-            self._forwarder.apply(command, now)
-        self._follow_transport()
+            self._obey(command, now)
         self._tell()
         gc.collect()
         gc.freeze()
@@ -81,10 +82,14 @@ class Worker:
         deadline = self._forwarder.next_timeout()
         sleep = _LONGEST_SLEEP_S if deadline is None else min(_LONGEST_SLEEP_S, deadline.at - now)
         # epoll sleeps in whole milliseconds and would wake just before a deadline that it rounds down.
-        ready = self._epoll.poll(max(0.0, sleep + 0.001))
+        ready = dict(self._epoll.poll(max(0.0, sleep + 0.001)))
         now = time.monotonic()
-        for descriptor, events in ready:
+        if ready.pop(self._end.fileno(), 0):
+            self._read_commands(now)
+        for descriptor, events in ready.items():
             self._dispatch(descriptor, events, now)
+        if self._inbox.waits:
+            self._read_commands(now)  # a packet had the channel read while it looked for its SA
         if deadline is not None and deadline.at <= now:
             self._forwarder.handle_timeout(now)
         self._tell()
@@ -102,10 +107,18 @@ class Worker:
             forwarder.device_readable(now)
         elif descriptor == self._transport_descriptor:
             forwarder.transport_readable(now)
-        elif descriptor == self._end.fileno():
-            for command in self._end.receive():
-                forwarder.apply(command, now)
-                self._follow_transport()
+
+    def _read_commands(self, now: float) -> None:
+        self._inbox.fill()
+        while (command := self._inbox.next()) is not None:
+            self._obey(command, now)
+
+    def _obey(self, command: channel.Command, now: float) -> None:
+        if isinstance(command, channel.Ping):
+            self._end.send(channel.Pong())
+            return
+        self._forwarder.apply(command, now)
+        self._follow_transport()
 
     def _follow_transport(self) -> None:
         """A closed descriptor left the epoll set by itself; its number may be in use again."""
@@ -153,8 +166,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         tun = Tun.adopt(options.tun_fd)
         counters = map_counters(options.counters_fd, writable=True)
         now = time.monotonic()
-        forwarder = Forwarder(config, tun, open_transport, counters, now)
-        worker = Worker(end, tun, forwarder)
+        inbox = Inbox(end.receive)
+        forwarder = Forwarder(config, tun, open_transport, counters, now, inbox)
+        worker = Worker(end, tun, forwarder, inbox)
         worker.start(waiting, now)
         worker.run()
     except ChannelClosed:
