@@ -95,7 +95,7 @@ def test_a_configured_mtu_wins() -> None:
 def test_the_forwarder_gets_both_ends_of_the_tunnel_and_its_keepalives() -> None:
     plain = translate.forwarder_config(tunnel(), 1414)
     assert (plain.keepalive, plain.keepalive_damping, plain.tunnel_mtu) == (True, False, 1414)
-    assert (plain.icmp_source, plain.interface_remote) == (
+    assert (plain.interface_local, plain.interface_remote) == (
         IPv4Address("100.64.1.2"),
         IPv4Address("100.64.1.1"),
     )

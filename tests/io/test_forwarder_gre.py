@@ -32,7 +32,7 @@ from vcstack.wire.tcp import TcpFlags
 
 HERE, THERE = IPv4Address("100.64.1.2"), IPv4Address("100.64.1.1")
 WAN = IPv4Address("192.168.5.15")
-INTERFACES = {"icmp_source": HERE, "interface_remote": THERE}
+INTERFACES = {"interface_local": HERE, "interface_remote": THERE}
 METADATA = bytes.fromhex("0800 0101 0001 0000")
 
 

@@ -88,7 +88,7 @@ def forwarder_config(tunnel: Tunnel, mtu: int) -> ForwarderConfig:
         mss=tunnel.interface.mss,
         tunnel_mtu=mtu,
         path_mtu_discovery=tunnel.interface.path_mtu_discovery,
-        icmp_source=tunnel.interface.address.ip,
+        interface_local=tunnel.interface.address.ip,
         interface_remote=tunnel.interface.remote_address,
     )
 

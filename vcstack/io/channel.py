@@ -50,7 +50,7 @@ class ForwarderConfig(msgspec.Struct, frozen=True, kw_only=True):
     """Largest inner packet, in bytes."""
     path_mtu_discovery: bool = True
     """Copy the inner DF bit to the GRE delivery header, and set DF on what carries ESP."""
-    icmp_source: IPv4Address | None = None
+    interface_local: IPv4Address | None = None
     """The tunnel interface's own address."""
     interface_remote: IPv4Address | None = None
     """The peer's address on the tunnel; with ours it tells keepalives that carry interface addresses.

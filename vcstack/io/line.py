@@ -18,7 +18,7 @@ class Line:
             key=config.gre_key,
             copy_df=config.path_mtu_discovery,
             copy_dscp=config.copy_dscp,
-            interface_local=config.icmp_source,
+            interface_local=config.interface_local,
             interface_remote=config.interface_remote,
         )
         keepalive = KeepaliveConfig(
