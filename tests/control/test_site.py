@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import signal
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from tests.control.test_translate import child, tunnel
+from vcstack.control import heartbeat
 from vcstack.control import site as site_module
 from vcstack.control.layers import State
 from vcstack.control.site import Host, Site
@@ -44,7 +46,7 @@ class World:
         async def stop() -> None:
             self.steps.append("forwarder stopped")
 
-        return SimpleNamespace(start=start, stop=stop, send=lambda *them: self.commands.extend(them), pid=1)
+        return SimpleNamespace(start=start, stop=stop, send=lambda *them: self.commands.extend(them), pid=77)
 
     def _ipsec(self, *arguments: Any) -> Any:
         self.ipsec = {"esp": arguments[4][1], "carrying": arguments[5]}
@@ -175,11 +177,30 @@ def test_a_dead_forwarder_is_replaced_before_the_sas_are(world: World) -> None:
     run(world, body)
 
 
+def test_a_forwarder_that_hangs_is_killed(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    killed: list[tuple[int, int]] = []
+    monkeypatch.setattr("os.kill", lambda *what: killed.append(what))
+    monkeypatch.setattr(heartbeat, "BEAT_S", 0.005)
+
+    async def body(site: Site) -> None:
+        await asyncio.sleep(0.05)
+        world.received(channel.Pong())
+        assert killed == []
+        await asyncio.sleep(0.1)
+        assert killed == [(77, signal.SIGKILL)]
+        world.died("it was killed by SIGKILL")
+        assert "it answered none of 3 questions" in site.gre.reason
+
+    run(world, body)
+
+
 @pytest.mark.parametrize(("mtu", "expected"), [(1500, []), (1492, ["MTU 1406"]), (1400, ["MTU 1314"])])
 def test_the_interface_follows_the_path(world: World, mtu: int, expected: list[str]) -> None:
     steps = run(world, lambda _: world.carry(child()), mtu=mtu)
     assert [step for step in steps if step.startswith("MTU")] == expected
-    configured = [command.config.tunnel_mtu for command in world.commands]
+    configured = [
+        command.config.tunnel_mtu for command in world.commands if isinstance(command, channel.Configure)
+    ]
     assert configured[-1] == int(expected[0].split()[1]) if expected else configured == [1414]
 
 

@@ -15,10 +15,12 @@ from __future__ import annotations
 import asyncio
 import errno
 import os
+import signal
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from vcstack.control import log, translate
+from vcstack.control.heartbeat import Heartbeat
 from vcstack.control.ipsec import Ipsec
 from vcstack.control.layers import Layer, State
 from vcstack.control.session import Session
@@ -83,6 +85,8 @@ class Site:
         self.counters = map_counters(self._counters_fd, writable=False)
         self._tun: Tun | None = None
         self.forwarder = ForwarderProcess(self._reported, self._forwarder_died)
+        self._heartbeat = Heartbeat(lambda: self.forwarder.send(channel.Ping()), self._forwarder_hung)
+        self._hung = ""
         self._has_interface = False
         self._restart_delay_s = _RESTART_FLOOR_S
         self._forwarder_since = clock.now()
@@ -105,6 +109,7 @@ class Site:
         self._start_forwarder()
         self.ipsec.start()
         self._spawn(self._watch_traffic())
+        self._spawn(self._heartbeat.run())
         await self._host.netlink.interface_up(interface.name, interface.address, self.mtu)
         self._has_interface = True
         self._evaluate()
@@ -139,6 +144,7 @@ class Site:
         assert self._tun is not None, "opened before"
         self.forwarder.start(self._tun.fileno(), self._counters_fd)
         self._forwarder_since = clock.now()
+        self._heartbeat.restart()
         self._configure()
         self.gre.explain("no child SA yet")
 
@@ -164,15 +170,24 @@ class Site:
                 self._spawn(self._follow_mtu(tunnel_mtu))
             case channel.Offloads(names):
                 self.offloads = names
+            case channel.Pong():
+                self._heartbeat.answered()
             case channel.Fault(text):
                 _LOG.warning("%s forwarder: %s", self.name, text)
             case _:
                 pass
 
+    def _forwarder_hung(self, reason: str) -> None:
+        """It holds the socket that the peer's IKE arrives on, too: only its end helps."""
+        if self.forwarder.pid is not None:
+            self._hung = f", because {reason}"
+            os.kill(self.forwarder.pid, signal.SIGKILL)
+
     def _forwarder_died(self, reason: str) -> None:
         if clock.now() - self._forwarder_since > _STABLE_S:
             self._restart_delay_s = _RESTART_FLOOR_S
-        text = f"the forwarder died: {reason}"
+        text = f"the forwarder died: {reason}{self._hung}"
+        self._hung = ""
         _LOG.error("%s %s; another starts in %.1f s", self.name, text, self._restart_delay_s)
         self.gre.become(State.DOWN, text)
         self.ipsec.forwarder_lost(text)
