@@ -17,7 +17,7 @@ class Entry(NamedTuple):
 COMMANDS: dict[str, Entry] = {
     "up": Entry("vcstack.cli.up", "up", "Bring the tunnels up and keep them up."),
     "status": Entry("vcstack.cli.status", "status", "Show both tunnels, layer by layer."),
-    "show": Entry("vcstack.cli.status", "show", "Show ikev2, ipsec, tunnel, bgp or routes in full."),
+    "show": Entry("vcstack.cli.show", "show", "Show ikev2, ipsec, tunnel, bgp or routes in full."),
     "config": Entry(
         "vcstack.cli.config_commands", "config", "Check a configuration file, or print an example."
     ),
