@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from vcstack.dataplane.counters import Counter
+from vcstack.esp.layout import max_payload
 from vcstack.io import clock
 
 if TYPE_CHECKING:
@@ -53,12 +55,15 @@ def show(what: str, sites: Mapping[str, Site], routes: RouteTable) -> Any:
 
 def _tunnel(site: Site) -> dict[str, Any]:
     endpoint = site.ipsec.snapshot()
+    sa = next((sa for sa in reversed(endpoint.ike_sas) if sa.state == "established"), None)
     return {
         "prefix": str(site.tunnel.prefix),
         "interface": site.tunnel.interface.name,
         "ike": site.ike.report()
         | {
             "peer": endpoint.remote_address,
+            "peer_id": sa and sa.remote_id,
+            "path": sa and str(sa.path),
             "last_error": endpoint.last_error,
             "retry_in_s": endpoint.next_retry_in_s,
         },
@@ -95,16 +100,21 @@ def _ikev2(site: Site) -> dict[str, Any]:
 
 
 def _ipsec(site: Site) -> dict[str, Any]:
-    ipsec = site.tunnel.ipsec
+    ipsec, child = site.tunnel.ipsec, site.ipsec.current
     return {
+        "interface": site.tunnel.interface.name,
         "local_address": str(ipsec.local_address),
         "remote_address": str(ipsec.remote_address or "any"),
         "state": site.esp.report(),
+        "path": child and str(child.path),
         "path_mtu": site.path_mtu,
+        "plaintext_mtu": child
+        and site.path_mtu
+        and max_payload(site.path_mtu, udp_encapsulation=child.udp_encapsulation),
         "tunnel_mtu": site.mtu,
         "replay_window": ipsec.replay_window,
-        "child_sas": [_child(site, child) for child in _plain(site.ipsec.snapshot().child_sas)],
-        "counters": _nonzero(site),
+        "child_sas": [_child(site, each) for each in _plain(site.ipsec.snapshot().child_sas)],
+        "counters": site.counters.snapshot(),
     }
 
 
@@ -146,14 +156,20 @@ def _interface(site: Site) -> dict[str, Any]:
         "protection": f"ipsec {site.name}",
         "forwarder_pid": site.forwarder.pid,
         "offloads": list(site.offloads),
+        "last_input_age_s": _age_us(site.counters[Counter.LAST_INBOUND_US]),
+        "last_output_age_s": _age_us(site.counters[Counter.LAST_OUTBOUND_US]),
         "counters": site.counters.snapshot(),
     }
 
 
 def _bgp(site: Site) -> dict[str, Any]:
     peer, tcp = site.session.snapshot()
-    reset = str(peer.last_reset) if peer.last_reset else None
-    view = _aged(_plain(peer), clock.now()) | {"state": peer.state.name.lower(), "last_reset": reset}
+    now, reset = clock.now(), peer.last_reset
+    view = _aged(_plain(peer), now) | {
+        "state": peer.state.name.lower(),
+        "last_reset": reset and str(reset),
+        "last_reset_age_s": reset and round(now - reset.at, 3),
+    }
     return {"session": site.bgp.report(), **view, "tcp": _plain(tcp)}
 
 
@@ -187,20 +203,22 @@ def _nonzero(site: Site) -> dict[str, int]:
 
 def _aged(value: Any, now: float) -> Any:
     """Points of our clock, which mean nothing outside, as ages: `read_at` becomes `read_age_s`."""
-    if isinstance(value, list):
+    if isinstance(value, list | tuple):
         return [_aged(item, now) for item in value]
     if not isinstance(value, dict):
         return value
-    return {
-        (f"{name.removesuffix('_at').removesuffix('_since')}_age_s" if _is_point(name, item) else name): (
-            round(now - item, 3) if _is_point(name, item) else _aged(item, now)
-        )
-        for name, item in value.items()
-    }
+    return dict(_aged_item(name, item, now) for name, item in value.items())
 
 
-def _is_point(name: str, value: Any) -> bool:
-    return isinstance(value, float) and name.endswith(("_at", "_since"))
+def _aged_item(name: str, value: Any, now: float) -> tuple[str, Any]:
+    if not isinstance(value, float | None) or not name.endswith(("_at", "_since")):
+        return name, _aged(value, now)
+    age = None if value is None else round(now - value, 3)
+    return f"{name.removesuffix('_at').removesuffix('_since')}_age_s", age
+
+
+def _age_us(at_us: int) -> float | None:
+    return round(clock.now() - at_us / 1e6, 3) if at_us else None
 
 
 def _plain(value: object) -> Any:
