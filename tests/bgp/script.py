@@ -92,6 +92,11 @@ class Script:
             self.tick()
         self.now = until
 
+    def wait_for_connect(self) -> None:
+        before = len(self.connects)
+        while len(self.connects) == before:
+            self.tick()
+
     def kinds(self, number: int) -> list[MessageType]:
         return [MessageType(data[18]) for data in self.sent.get(number, [])]
 

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.bgp.pair import CPE, HALF, REGION
+from tests.bgp.pair import CPE, HALF, OTHER_HALF, REGION
 from tests.bgp.script import KEEPALIVE, Script, route, their_open
 from tests.bgp.strategies import notifications, opens, refreshes, updates
-from vcstack.bgp.config import Announcement, Graceful
+from vcstack.bgp.config import Announcement, Graceful, SessionConfig
 from vcstack.bgp.events import Down, RouteChanged
 from vcstack.bgp.fsm import State
 from vcstack.bgp.iana import Afi, MessageType, RefreshSubtype, Safi
@@ -28,10 +28,12 @@ from vcstack.bgp.wire.capability import (
 )
 from vcstack.bgp.wire.refresh import RouteRefresh
 from vcstack.bgp.wire.stream import build_message
+from vcstack.bgp.wire.update import Update
 
 if TYPE_CHECKING:
     from ipaddress import IPv4Network
 
+WITHDRAWAL = Update(withdrawn=(HALF,)).build(Context())
 MAX_PREFIXES = 3
 PER_MESSAGE = 4096
 FAMILY = RestartFamily(Afi.IPV4, Safi.UNICAST, preserved=True)
@@ -49,7 +51,10 @@ configs = st.sampled_from(
     [replace(c, max_prefixes=MAX_PREFIXES) for c in (CPE, FULL, replace(FULL, passive=True))]
 )
 messages = st.one_of(
-    st.sampled_from([*GOOD_OPENS, KEEPALIVE, route(HALF), route(HALF, REGION), b"\xff" * 16]),
+    st.sampled_from([KEEPALIVE, b"\xff" * 16, Update().build(Context()), *GOOD_OPENS]),
+    st.sampled_from(
+        [route(HALF), route(HALF, REGION), route(HALF, REGION, OTHER_HALF, DEFAULT_ROUTE), WITHDRAWAL]
+    ),
     st.sampled_from(RefreshSubtype).map(lambda subtype: RouteRefresh(subtype=subtype).build()),
     opens.map(lambda value: value.build()),
     updates.map(lambda value: value.build(Context())),
@@ -69,8 +74,16 @@ def _say(data: bytes, cut: int) -> Step:
     return step
 
 
-def _establish(script: Script, number: int) -> None:
-    script.peer.data_received(number, GOOD_OPENS[1] + KEEPALIVE, script.now)
+def _up(offer: bytes, tail: bytes) -> Step:
+    """The peer connects, agrees and says something: what a blind choice of steps would rarely do."""
+
+    def step(script: Script, _: int) -> None:
+        script.peer.start(script.now)
+        number = script.peer.new_connection()
+        script.peer.connection_opened(number, script.now, outbound=False)
+        script.peer.data_received(number, offer + KEEPALIVE + tail, script.now)
+
+    return step
 
 
 def _later(seconds: float) -> Step:
@@ -103,13 +116,14 @@ calls: list[Step] = [
     lambda s, n: s.peer.connection_closed(n, s.now, "why"),
     lambda s, n: s.peer.connection_blocked(n, s.now),
     lambda s, n: s.peer.connection_unblocked(n, s.now),
-    _establish,
     _due,
 ]
+ups = st.builds(_up, st.sampled_from(GOOD_OPENS), messages)
 steps = st.one_of(
     st.sampled_from(calls),
+    ups,
     st.builds(_say, messages, st.integers(0, 80)),
-    st.floats(0, 200).map(_later),
+    st.sampled_from([0.5, 2.0, 6.0, 31.0, 200.0]).map(_later),
 )
 
 
@@ -122,6 +136,9 @@ def check(script: Script, used: set[IPv4Network]) -> None:
             assert not used
     script.events.clear()
     seen = script.peer.snapshot()
+    if seen.reason.startswith("stopped") and "restarting" not in seen.reason:
+        assert not seen.received
+        assert script.peer.next_timeout() is None
     assert used == {route.prefix for route in seen.received if route.denied is None}
     assert len(seen.received) <= MAX_PREFIXES
     assert seen.last_malformed_update is None or len(seen.last_malformed_update.message) <= 2048
@@ -137,12 +154,15 @@ def check(script: Script, used: set[IPv4Network]) -> None:
 
 
 @settings(derandomize=True, max_examples=400, deadline=None)
-@given(configs, st.lists(st.tuples(steps, st.integers(0, 3)), max_size=40))
-def test_any_bytes_any_calls_any_order(config: object, script_of_calls: list[tuple[Step, int]]) -> None:
+@given(configs, ups, st.lists(st.tuples(steps, st.integers(-4, 2)), max_size=30))
+def test_any_bytes_any_calls_any_order(
+    config: SessionConfig, first: Step, script_of_calls: list[tuple[Step, int]]
+) -> None:
     """No exception, no promise broken and bounded memory, whatever a peer, a network or an owner does."""
-    script = Script(config)  # type: ignore[arg-type]
+    script = Script(config)
     used: set[IPv4Network] = set()
-    for step, back in script_of_calls:
-        step(script, script.peer._connections - back)
+    for step, back in [(first, 0), *script_of_calls]:
+        current = script.peer._sessions.leader.connection
+        step(script, current if back < 0 and current is not None else script.peer._connections - back)
         script.pump()
         check(script, used)

@@ -71,11 +71,6 @@ class Helped(Script):
         assert self.peer.state is State.ESTABLISHED
         return number
 
-    def wait_for_connect(self) -> None:
-        before = len(self.connects)
-        while len(self.connects) == before:
-            self.tick()
-
     @property
     def changes(self) -> set[object]:
         return {event for event in self.events if isinstance(event, RouteChanged)}
@@ -295,6 +290,23 @@ def test_a_second_connection_at_once_is_a_collision() -> None:
     assert helped.peer.state is State.ESTABLISHED
 
 
+def test_a_second_connection_of_the_peer_at_once_is_refused() -> None:
+    script = Script(replace(GRACEFUL, passive=True))
+    script.peer.start(0.0)
+    script.say(script.open_inbound(), capable(), KEEPALIVE)
+    second = script.open_inbound()
+    assert script.notification(second).code == ErrorCode.CEASE
+    assert script.peer.state is State.ESTABLISHED
+
+
+def test_what_may_not_be_used_is_kept_as_well() -> None:
+    helped = Helped()
+    helped.say(helped.number, route(DEFAULT_ROUTE))
+    helped.close(helped.number)
+    seen = helped.peer.snapshot()
+    assert (seen.prefixes_stale, seen.prefixes_denied) == (3, 1)
+
+
 # --- the restarter ------------------------------------------------------------------------------------
 
 
@@ -313,8 +325,12 @@ def test_a_restart_says_so_until_the_peer_has_sent_everything() -> None:
     script.say(number, END_OF_RIB, END_OF_RIB)
     assert [type(event) for event in script.events] == [Up, RouteChanged, EndOfRib]
     assert not script.peer.snapshot().restarting
+    for _ in range(7):  # the deferral timer is not heard of again
+        script.wait(10)
+        script.say(number, KEEPALIVE)
+    assert [type(event) for event in script.events] == [Up, RouteChanged, EndOfRib]
     script.close(number)
-    script.tick()
+    script.wait_for_connect()
     later = our_capabilities(script, script.open_outbound())
     assert later is not None
     assert not later.restarting
@@ -422,6 +438,23 @@ def test_an_end_without_a_beginning_is_ignored() -> None:
     script.say(number, END, RouteRefresh(Afi.IPV6, subtype=RefreshSubtype.BEGIN).build(), END)
     assert script.events == []
     assert script.peer.snapshot().prefixes_stale == 0
+
+
+def test_an_end_without_a_beginning_does_not_end_a_restart() -> None:
+    helped = Helped(replace(GRACEFUL, enhanced_refresh=True))
+    helped.close(helped.number)
+    number = helped.back(END)
+    assert helped.stale == 2
+    helped.say(number, END_OF_RIB)
+    assert helped.stale == 0
+
+
+def test_beginning_again_buys_no_time() -> None:
+    script, number = enhanced()
+    for _ in range(18):
+        script.say(number, BEGIN)
+        script.wait(10.1)
+    assert set(script.events) == GONE
 
 
 def test_markers_that_were_not_agreed_on_are_ignored() -> None:

@@ -83,6 +83,22 @@ def test_a_peer_that_read_nothing_before_it_was_established() -> None:
     assert script.notification(number).code == ErrorCode.SEND_HOLD_TIMER_EXPIRED
 
 
+def test_the_next_connection_of_a_peer_that_did_not_read_begins_anew() -> None:
+    script = Script()
+    number = script.establish()
+    script.peer.connection_blocked(number, script.now)
+    script.close(number)
+    deadline = script.peer.next_timeout()
+    assert deadline is not None
+    assert deadline.at <= script.now + 1
+    script.wait_for_connect()
+    number = script.open_outbound()
+    script.say(number, their_open().build(), KEEPALIVE)
+    assert MessageType.UPDATE in script.kinds(number)
+    keep_alive(script, number, 1000)
+    assert script.peer.state is State.ESTABLISHED
+
+
 def test_a_send_hold_time_that_is_too_short() -> None:
     with pytest.raises(ValueError, match="RFC 9687"):
         replace(CPE, send_hold_time_s=30.0)
