@@ -24,6 +24,7 @@ from vcstack.dataplane.counters import Counter, Counters
 from vcstack.dataplane.few import MOST_SEALED, FewSealer
 from vcstack.dataplane.intake import CAPACITY, Intake, Read
 from vcstack.dataplane.segment import MAX_ROWS, Headers, Malformed, Segmenter, read_headers
+from vcstack.dataplane.stream import StreamSealer
 from vcstack.esp.batch import Sealer
 from vcstack.esp.layout import PAYLOAD_OFFSET
 from vcstack.esp.sa import OutboundSa, Unusable
@@ -87,6 +88,7 @@ class Outbound:
         self._encapsulator = Encapsulator(config.tunnel, MAX_ROWS)
         self._sealer = Sealer(MAX_ROWS)
         self._few = FewSealer(self._intake, self._encapsulator, counters, mtu=config.mtu, mss=config.mss)
+        self._stream = StreamSealer(self._segmenter.arena, self._encapsulator, self._sealer)
         self._checked: OutboundSa | None = None
 
     def pump(self, read: Read, limit: int = CAPACITY) -> bool:
@@ -285,6 +287,8 @@ class Outbound:
     def _burst(self, packet: NDArray[np.uint8], headers: Headers) -> None:
         protocol = _IPV4 if headers.version == 4 else IPV6_PROTOCOL
         fits = headers.length + min(headers.size, headers.payload) <= self._config.mtu
+        if fits and self._streamed(packet, headers):
+            return
         for rows in self._segmenter.split(packet, headers):
             if fits:
                 self._wrap(rows, headers.tos, headers.dont_fragment, protocol)
@@ -296,6 +300,20 @@ class Outbound:
                 del spans[1:]
             for at, length in spans:
                 self._oversize(rows.arena.data[at : at + length])
+
+    def _streamed(self, packet: NDArray[np.uint8], headers: Headers) -> bool:
+        """Send a burst of TCP in one go; False, and nothing done, when it is not fit for that."""
+        sa = self._sad.current
+        assert sa is not None, "checked when the batch was read"
+        try:
+            sealed = self._stream.seal(sa, packet, headers)
+        except Unusable:
+            self._counters.add(Counter.OUTBOUND_DROP_EXHAUSTED, headers.segments)
+            return True
+        if sealed is None:
+            return False
+        self._send(sealed, headers.tos)
+        return True
 
     def _long(self, index: int, length: int) -> None:
         """A packet longer than a row and than the tunnel takes; its checksum may be open, too."""

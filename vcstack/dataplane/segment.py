@@ -12,7 +12,7 @@ kept.
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -43,8 +43,7 @@ class Malformed(ValueError):  # noqa: N818  # a finding about a packet, which is
     """A super-packet whose headers do not fit together."""
 
 
-@dataclass(frozen=True, slots=True)
-class Headers:
+class Headers(NamedTuple):
     """What a super-packet's headers say; sizes in bytes, `size` that of a full segment's payload."""
 
     data: bytes
@@ -78,9 +77,9 @@ class Headers:
 def read_headers(packet: memoryview, vnet: VnetHeader) -> Headers:
     """Find the headers of a super-packet. Raises `Malformed`."""
     kind = vnet.gso_type & ~GSO_ECN
-    tcp, transport = kind in {GSO_TCPV4, GSO_TCPV6}, vnet.csum_start
+    tcp, transport = kind in (GSO_TCPV4, GSO_TCPV6), vnet.csum_start
     version = packet[0] >> 4 if len(packet) else 0
-    minimum = {4: _IPV4_HEADER, 6: _IPV6_HEADER}.get(version)
+    minimum = _IPV4_HEADER if version == 4 else _IPV6_HEADER if version == 6 else None
     known = (tcp and version == (4 if kind == GSO_TCPV4 else 6)) or kind == GSO_UDP_L4
     if minimum is None or not known or not vnet.flags & NEEDS_CSUM or not vnet.gso_size:
         raise Malformed(f"GSO type {vnet.gso_type} of {vnet.gso_size} bytes on IP version {version}")

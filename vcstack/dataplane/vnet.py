@@ -7,8 +7,7 @@ to be added from csum_start to the end) and hands over bursts of one flow as one
 """
 
 import struct
-from dataclasses import dataclass
-from typing import Self
+from typing import NamedTuple, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,8 +30,7 @@ _WRAPPED = (1 << 32) - 1
 """What taken from 65534 leaves 0xFFFF in 32 bits, and so in 16."""
 
 
-@dataclass(frozen=True, slots=True)
-class VnetHeader:
+class VnetHeader(NamedTuple):
     """One header as a value; `header_length`, `gso_size` and `csum_start` in bytes."""
 
     flags: int = 0
@@ -45,13 +43,11 @@ class VnetHeader:
     @classmethod
     def parse(cls, data: memoryview | bytes) -> Self:
         """Read the first 10 bytes of `data`."""
-        return cls(*_STRUCT.unpack_from(data))
+        return cls._make(_STRUCT.unpack_from(data))
 
     def build(self) -> bytes:
         """The 10 bytes."""
-        return _STRUCT.pack(
-            self.flags, self.gso_type, self.header_length, self.gso_size, self.csum_start, self.csum_offset
-        )
+        return _STRUCT.pack(*self)
 
 
 def checksum_place(data: memoryview, at: int) -> tuple[int, int]:

@@ -40,6 +40,8 @@ _TRAILERS: NDArray[np.void] = np.array(
     ]
 )
 
+_EXACT_TRAILERS = tuple(PADDING[:pad] + bytes((pad, _IPIP)) for pad in map(padding_length, range(4)))
+
 _TAIL_BYTES = 8
 _TAIL_PADS = _TAIL_BYTES - TRAILER_LENGTH
 
@@ -57,6 +59,11 @@ def _tail_tables() -> tuple[NDArray[np.uint64], NDArray[np.uint64]]:
 
 _TAIL_MASKS, _TAIL_EXPECTED = _tail_tables()
 _EIGHT, _BYTE = np.uint64(8), np.uint64(255)
+
+
+def trailer_of(length: int) -> bytes:
+    """Padding, pad length and next header behind a tunnelled IPv4 packet of `length` bytes."""
+    return _EXACT_TRAILERS[length & 3]
 
 
 class _Scratch:
@@ -110,6 +117,33 @@ class Sealer:
         seal_rows(sa.cipher, nonces, plain, aads, out)
         return sealed
 
+    def seal_run(
+        self, sa: OutboundSa, arena: Arena, first: int, lows: NDArray[np.uint32], pitch: int, last: int
+    ) -> None:
+        """Seal rows that stand ready from the start of an arena, ESP headers and trailers written.
+
+        They are ESP packets of `pitch` bytes, the last of `last` bytes. `first` is the reserved number of the
+        first row, `lows` are the lower halves of all numbers in network order; the upper ones are equal.
+        """
+        count, scratch = len(lows), self._scratch
+        if sa is not self._sa:
+            self._use(sa)
+        if first >> 32 != self._high:
+            self._set_high(first >> 32)
+        scratch.nonce_words[:count, 2] = lows
+        aads = scratch.aads
+        if sa.parameters.esn:
+            scratch.aad_words[:count, 2] = lows
+        else:
+            aads = arena.views(0, pitch, _AAD_LENGTH, count)
+        plain = arena.views(PAYLOAD_OFFSET, pitch, pitch - PAYLOAD_OFFSET - ICV_LENGTH, count)
+        out = arena.views(PAYLOAD_OFFSET, pitch, pitch - PAYLOAD_OFFSET, count)
+        if last != pitch:
+            start, end = (count - 1) * pitch + PAYLOAD_OFFSET, (count - 1) * pitch + last
+            plain = [*plain[: count - 1], arena.data[start : end - ICV_LENGTH]]
+            out = [*out[: count - 1], arena.data[start:end]]
+        seal_rows(sa.cipher, scratch.nonces[:count], plain, aads, out)
+
     def _use(self, sa: OutboundSa) -> None:
         self._sa = sa
         self._header["spi"] = sa.spi
@@ -121,15 +155,18 @@ class Sealer:
         count, scratch = len(rows), self._scratch
         high, low = divmod(first, 1 << 32)
         if high != self._high:
-            self._high = high
-            network = int.from_bytes(high.to_bytes(4), "little")
-            self._header_words[:, 2] = scratch.nonce_words[:, 1] = network
-            scratch.aad["high"] = high
+            self._set_high(high)
         lows = (self._short_steps[:count] + np.uint32(low)).byteswap()
         self._header_words[:count, 1::2] = lows[:, np.newaxis]
         scratch.nonce_words[:count, 2] = lows
         scratch.aad_words[:count, 2] = lows
         rows.arena.window(PAYLOAD_OFFSET)[rows.offsets] = self._header_items[:count]
+
+    def _set_high(self, high: int) -> None:
+        self._high = high
+        network = int.from_bytes(high.to_bytes(4), "little")
+        self._header_words[:, 2] = self._scratch.nonce_words[:, 1] = network
+        self._scratch.aad["high"] = high
 
     def _stamp(self, rows: Rows, first: int) -> None:
         """Numbers that pass from one upper half to the next (with ESN, every 2^32 packets)."""

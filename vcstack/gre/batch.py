@@ -87,6 +87,23 @@ class Encapsulator:
             data, start, _VERSION, tos, length, identification, fragment, kind, checksum, self._tail
         )
 
+    def first_header(self, count: int, length: int, tos: int, dont_fragment: int) -> bytes | None:
+        """Header of the first of `count` IPv4 packets of `length` bytes, whose identifications follow it.
+
+        The header checksums then descend by one. None, and no identification taken, when either of the two
+        would come round on the way.
+        """
+        tos &= self._tos_mask
+        length += self.overhead
+        fragment = dont_fragment * _DONT_FRAGMENT if self._copy_df else 0
+        first = self._identification
+        checksum = 65534 - (self._fixed + tos + length + first + fragment - 1) % _FULL
+        if first + count > _IDENTIFICATIONS or checksum < count:
+            return None
+        self._identification = (first + count) % _IDENTIFICATIONS
+        kind = self._ttl_protocol
+        return self._header.pack(_VERSION, tos, length, first, fragment, kind, checksum, self._tail)
+
     def encapsulate(
         self, inner: Rows, tos: Integers | int, dont_fragment: Integers | int, protocol: Integers | int
     ) -> Rows:
