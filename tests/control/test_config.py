@@ -134,7 +134,7 @@ def test_without_pfs_the_groups_go() -> None:
     text = with_key("ipsec", 'pfs = false\nesp_proposals = ["aes256gcm16-ecp384", "aes256gcm16-modp2048"]')
     assert read(text).tunnels["dc-a"].ipsec.esp_proposals == ("aes256gcm16",)
     defaults = read(with_key("ipsec", "pfs = false")).tunnels["dc-a"].ipsec.esp_proposals
-    assert defaults == ("aes256gcm16-aes128gcm16",)
+    assert defaults == ("aes256gcm16-aes128gcm16-noesn-esn",)
 
 
 def test_two_secrets_replace_one() -> None:

@@ -9,7 +9,7 @@ import pytest
 from vcstack.control import translate
 from vcstack.control.config import Tunnel, loads
 from vcstack.ikev2.child_sa import ChildSa
-from vcstack.ikev2.iana import DhGroup
+from vcstack.ikev2.iana import DhGroup, EsnId
 from vcstack.ikev2.path import Path
 from vcstack.wire.secret import Secret
 from vcstack.wire.selector import TrafficSelector
@@ -41,6 +41,18 @@ REMOTE_TS = TrafficSelector.host(IPv4Address("10.255.1.1"), 47)
 def tunnel(table: str = "", line: str = "") -> Tunnel:
     text = FILE.replace(f"[tunnels.dc-a.{table}]", f"[tunnels.dc-a.{table}]\n{line}")
     return loads(text, environment={"OURS": "1", "THEIRS": "2"}).tunnels["dc-a"]
+
+
+def test_early_pfs_proof_and_esn() -> None:
+    """On unless switched off, and never without a group; ESN comes with the proposal."""
+    config = translate.peer_config(tunnel())
+    assert config.early_pfs_proof_s == 5.0
+    assert translate.peer_config(tunnel("ipsec", "early_pfs_proof = false")).early_pfs_proof_s is None
+    assert translate.peer_config(tunnel("ipsec", "pfs = false")).early_pfs_proof_s is None
+    text = FILE.replace('"aes256gcm16-ecp384"', '"aes256gcm16-ecp384-esn-noesn"')
+    file = loads(text, environment={"OURS": "1", "THEIRS": "2"})
+    (proposal,) = translate.peer_config(file.tunnels["dc-a"]).esp_proposals
+    assert proposal.esn == (EsnId.ESN, EsnId.NO_ESN)
 
 
 def child(**changes: object) -> ChildSa:

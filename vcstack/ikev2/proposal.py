@@ -188,4 +188,4 @@ DEFAULT_IKE_PROPOSALS: Final = (
     IkeProposal.parse(f"aes256gcm16-aes128gcm16-prfsha384-prfsha256-prfsha512-{_GROUPS}"),
     IkeProposal.parse(f"aes256-aes128-sha384-sha256-sha512-{_GROUPS}"),
 )
-DEFAULT_ESP_PROPOSALS: Final = (EspProposal.parse(f"aes256gcm16-aes128gcm16-{_GROUPS}"),)
+DEFAULT_ESP_PROPOSALS: Final = (EspProposal.parse(f"aes256gcm16-aes128gcm16-{_GROUPS}-noesn-esn"),)

@@ -168,9 +168,6 @@ def respond(host: Host, message: Message, data: bytes, path: Path, now: float, *
     ke, theirs = message.require(Ke), message.require(Nonce)
     if ke.group != chosen.suite.group:
         raise InvalidKePayload(chosen.suite.group, ke.group)
-    private = dh.generate(chosen.suite.group, host.entropy)
-    secret = shared_secret(private, ke)
-    nonces = Nonces(theirs.data, host.entropy(NONCE_LENGTH))
     sa = host.new_ike_sa(
         path,
         now,
@@ -181,20 +178,34 @@ def respond(host: Host, message: Message, data: bytes, path: Path, now: float, *
     )
     sa.timers.cleanup_at = now + host.config.half_open_s
     _note_facts(sa, message, NO_SPI)
-    sa.init.request = data
-    sa.init.initiator_nonce, sa.init.responder_nonce = nonces.initiator, nonces.responder
-    spis = (sa.spi_i, sa.spi_r)
-    sa.protection = Protection.initial(chosen.suite, secret, nonces, spis, host.entropy, is_initiator=False)
-    payloads = [chosen.answer(), Ke(ke.group, private.public), Nonce(nonces.responder), *_nat_detection(sa)]
+    nonces = Nonces(theirs.data, host.entropy(NONCE_LENGTH))
+    rest = [Nonce(nonces.responder), *_nat_detection(sa)]
     if sa.peer.supports_fragmentation:
-        payloads += _fragmentation(sa)
-    payloads += authentication.init_payloads(sa)
-    if not may_grow and len(build_message(message.header, payloads)) > len(data):
+        rest += _fragmentation(sa)
+    rest += authentication.init_payloads(sa)
+    # Public values of one group are equally long; ours would cost a computation.
+    if not may_grow and len(build_message(message.header, [chosen.answer(), ke, *rest])) > len(data):
         host.forget(sa)
         return False
-    sa.send_response(message.header, data, payloads, path)
+    try:
+        public = _make_keys(sa, chosen.suite, ke, nonces)
+    except RemoteProtocolError:
+        host.forget(sa)
+        raise
+    sa.init.request = data
+    sa.send_response(message.header, data, [chosen.answer(), public, *rest], path)
     sa.init.response = sa.responses.response[0]
     return True
+
+
+def _make_keys(sa: IkeSa, suite: IkeSuite, theirs: Ke, nonces: Nonces) -> Ke:
+    """The responder's half of the Diffie-Hellman exchange; InvalidSyntax for a bad public value."""
+    private = dh.generate(suite.group, sa.host.entropy)
+    secret = shared_secret(private, theirs)
+    sa.init.initiator_nonce, sa.init.responder_nonce = nonces.initiator, nonces.responder
+    spis = (sa.spi_i, sa.spi_r)
+    sa.protection = Protection.initial(suite, secret, nonces, spis, sa.host.entropy, is_initiator=False)
+    return Ke(theirs.group, private.public)
 
 
 def _nat_detection(sa: IkeSa) -> list[Payload]:
