@@ -165,6 +165,27 @@ def test_a_rekey_switches_before_the_old_sa_is_retired() -> None:
     assert (outbound.inbound, outbound.linger_s) == (False, 0.0)
 
 
+def test_the_use_of_an_sa_is_known_while_it_lives() -> None:
+    async def body(cpe: Side, _: Side) -> None:
+        old = cpe.carrying[-1]
+        assert old is not None
+        for report in (
+            channel.SaUsage(old.spi_in, True, 5, 500),
+            channel.SaUsage(old.spi_out, False, 7, 700),
+        ):
+            cpe.ipsec.reported(report)
+        assert {key: used.packets for key, used in cpe.ipsec.usage.items()} == {
+            (old.spi_in, True): 5,
+            (old.spi_out, False): 7,
+        }
+        cpe.ipsec.reported(channel.SoftExpired(old.spi_in, "bytes"))
+        await _quiet()
+        cpe.ipsec.reported(channel.SaUsage(old.spi_in, True, 6, 600))  # it lingers
+
+    cpe, _ = together(body)
+    assert cpe.ipsec.usage == {}
+
+
 def test_a_restarted_forwarder_gets_fresh_keys() -> None:
     async def body(cpe: Side, _: Side) -> None:
         cpe.ipsec.forwarder_lost("killed")
@@ -207,7 +228,7 @@ def test_a_child_made_while_there_is_no_forwarder_is_replaced_too() -> None:
 def test_a_wrong_secret_is_named_on_both_sides() -> None:
     cpe, centre = together(nothing, psk=b"another")
     assert cpe.layers[0].state is not State.UP
-    assert "AUTHENTICATION_FAILED" in cpe.layers[0].reason
+    assert cpe.layers[0].reason == "peer said AUTHENTICATION_FAILED in IKE_AUTH"
     error = centre.ipsec.snapshot().last_error
     assert error is not None
     assert "AUTHENTICATION_FAILED" in error or "AUTH" in error

@@ -160,7 +160,8 @@ class Ipsec:
             self._move(moved, udp_encapsulation=self.current.udp_encapsulation)
 
     def _used(self, report: channel.SaUsage) -> None:
-        self.usage[report.spi, report.inbound] = report
+        if self._inbound_spi(report.spi) in self._children:  # a retired one lingers in the forwarder
+            self.usage[report.spi, report.inbound] = report
 
     def _inbound_spi(self, spi: int) -> int:
         """The inbound SPI of the child that has this SPI in either direction."""
@@ -222,9 +223,7 @@ class Ipsec:
         _LOG.info("%s IKE SA rekeyed: %s", self._name, event.reason)
 
     def _ike_down(self, event: events.IkeDown) -> None:
-        again = "" if event.retry_in_s is None else f"; next attempt in {event.retry_in_s:.1f} s"
-        state = State.DOWN if event.retry_in_s is None else State.CONNECTING
-        self._ike.become(state, f"{event.reason}{again}")
+        self._ike.become(State.DOWN if event.retry_in_s is None else State.CONNECTING, event.reason)
         if self.current is None:
             self._esp.explain("IKE is not up")
 

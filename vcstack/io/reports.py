@@ -8,7 +8,8 @@ from vcstack.io import channel
 from vcstack.io.channel import Report
 from vcstack.io.keepalives import KeepaliveReporter
 
-USAGE_S = 5.0
+USAGE_S = 1.0
+"""How old the counts of an SA may be in control: an operator who asks twice wants to see them move."""
 
 
 class Reports:
