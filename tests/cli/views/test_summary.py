@@ -15,7 +15,7 @@ warning: net.ipv4.ip_forward is 0: nothing is forwarded between the LAN and the
 
 dc-a  10.77.0.0/25 through vc-dc-a, MTU 1414
   ike  up         00:12:34  198.51.100.1:4500-203.0.113.10:4500
-  esp  up         00:12:34  aes-gcm-16-256 in UDP; in 0xf4e746eb, out 0x433ae85b
+  esp  up         00:12:34  aes-gcm-16-256 in UDP, SPI 0xf4e746eb/0x433ae85b
   gre  up         00:12:34  both ends send keepalives and answer them
   bgp  up         00:12:34  established with 100.64.1.1, 2 routes in, 1 out
   data out 21,657 packets, 27.8 MB; in 1,066 packets, 52.7 kB

@@ -82,9 +82,7 @@ def _esp(layer: Mapping[str, Any]) -> str:
     if "spi_in" not in layer:
         return ""
     road = "in UDP" if layer["udp_encapsulation"] else None
-    return joined(
-        joined(layer["suite"], road, by=" "), f"in {layer['spi_in']}, out {layer['spi_out']}", by="; "
-    )
+    return joined(joined(layer["suite"], road, by=" "), f"SPI {layer['spi_in']}/{layer['spi_out']}")
 
 
 def _gre(layer: Mapping[str, Any]) -> str:
