@@ -295,6 +295,7 @@ class TestFragments:
         far = Far()
         first, second = fragment(memoryview(delivered(numbered(1400))), 1300)
         far.send(first, now=1.0)
+        far.pass_time(2.5)  # what is due every second is told
         deadline = far.end.forwarder.next_timeout()
         assert deadline is not None
         assert (deadline.at, deadline.reason) == (3.0, "fragments are missing")

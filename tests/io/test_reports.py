@@ -12,7 +12,7 @@ def test_use_of_an_sa_is_told_within_a_second_and_only_when_it_grew() -> None:
     assert reports.usage_due <= 11.0
     sa.meter.account(3, 300)
     reports.usage(sad, 11.0)
-    assert reports.take() == [SaUsage(SPI, False, 3, 300)]  # noqa: FBT003 (inbound)
+    assert reports.take() == [SaUsage(SPI, False, 3, 300)]
     assert reports.usage_due <= 12.0
     reports.usage(sad, 12.0)
     assert reports.take() == []
