@@ -14,6 +14,7 @@ from __future__ import annotations
 import contextlib
 import itertools
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -49,6 +50,20 @@ def require_program(name: str) -> str:
     if path is None:
         pytest.skip(f"{name} is not installed")
     return path
+
+
+def sweep() -> list[str]:
+    """Remove the namespaces, with what runs in them, of test processes that were killed; their names."""
+    if os.geteuid() != 0 or shutil.which("ip") is None:
+        return []
+    names = re.findall(r"^(vct-(\d+)-\S+)", _ip("netns", "list"), re.MULTILINE)
+    stale = [name for name, pid in names if not Path(f"/proc/{pid}").exists()]
+    for name in stale:
+        for pid in _ip("netns", "pids", name).split():
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(int(pid), signal.SIGKILL)
+        _ip("netns", "delete", name)
+    return stale
 
 
 def wait_until(probe: Callable[[], T], timeout_s: float, what: str, *, every_s: float = 0.05) -> T:
