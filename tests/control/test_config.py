@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from vcstack.control.config import ConfigError, Configuration, load, loads
+from vcstack.wire.secret import Secret
 
 ENVIRONMENT = {"PSK": "a secret", "OTHER_PSK": "another secret", "BGP": "md5 secret", "LONG": "x" * 81}
 
@@ -69,7 +70,7 @@ def test_a_cpe_with_one_tunnel_has_sensible_defaults() -> None:
     assert tunnel.ipsec.initiate
     assert tunnel.ipsec.pfs
     assert (tunnel.ipsec.local_id, tunnel.ipsec.remote_id) == ("198.51.100.1", "198.51.100.10")
-    assert tunnel.ipsec.local_psk.reveal() == tunnel.ipsec.remote_psk.reveal() == b"a secret"
+    assert tunnel.ipsec.local_psk == tunnel.ipsec.remote_psk == Secret(b"a secret")
     assert (tunnel.gre.key, tunnel.gre.keepalive_interval_s, tunnel.gre.keepalive_retries) == (None, 10.0, 3)
     assert tunnel.interface.address == IPv4Interface("100.64.1.2/30")
     assert tunnel.interface.remote_address == IPv4Address("100.64.1.1")
@@ -118,8 +119,8 @@ initiate = false
     text = with_key("interface", 'name = "wan0"\nmss = 1300\nmtu = 1400\npath_mtu_discovery = false', text)
     text = with_key("bgp", 'password = { env = "BGP" }\nhold_time_s = 180', text)
     tunnel = read(text).tunnels["dc-a"]
-    assert tunnel.ipsec.local_psk.reveal() == b"another secret"
-    assert tunnel.ipsec.remote_psk.reveal() == b"a secret"
+    assert tunnel.ipsec.local_psk == Secret(b"another secret")
+    assert tunnel.ipsec.remote_psk == Secret(b"a secret")
     assert (tunnel.ipsec.local_id, tunnel.ipsec.remote_id) == ("fqdn:cpe.example", "key_id:dc-a")
     assert tunnel.ipsec.child_lifetime_bytes == 4_718_592_000
     assert tunnel.ipsec.child_lifetime_s == 1800.5
@@ -140,7 +141,7 @@ def test_without_pfs_the_groups_go() -> None:
 def test_two_secrets_replace_one() -> None:
     both = 'local_psk = { env = "PSK" }\nremote_psk = { env = "OTHER_PSK" }'
     ipsec = read(changed('psk = { env = "PSK" }', both)).tunnels["dc-a"].ipsec
-    assert (ipsec.local_psk.reveal(), ipsec.remote_psk.reveal()) == (b"a secret", b"another secret")
+    assert (ipsec.local_psk, ipsec.remote_psk) == (Secret(b"a secret"), Secret(b"another secret"))
     ((key, message),) = errors(changed("psk = {", "local_psk = {")).items()
     assert key == "tunnels.dc-a.ipsec.psk"
     assert message.endswith("missing; expected psk, or both local_psk and remote_psk")
@@ -323,7 +324,8 @@ def test_no_secret_in_the_representation() -> None:
     configuration = read(with_key("bgp", 'password = { env = "BGP" }'))
     assert "secret" not in repr(configuration)
     assert "secret" not in str(configuration)
-    assert "psk" not in configuration.model_dump_json()
+    assert "secret" not in configuration.model_dump_json()
+    assert '"psk":' not in configuration.model_dump_json()
 
 
 def test_control_characters_do_not_reach_the_terminal() -> None:
@@ -336,7 +338,7 @@ def test_a_file_is_read_beside_its_secrets(tmp_path: Path) -> None:
     file.write_text(changed('{ env = "PSK" }', '{ file = "psk" }'))
     (tmp_path / "psk").write_text("from a file\n")
     (tmp_path / "psk").chmod(0o600)
-    assert load(file).tunnels["dc-a"].ipsec.local_psk.reveal() == b"from a file"
+    assert load(file).tunnels["dc-a"].ipsec.local_psk == Secret(b"from a file")
 
 
 def test_an_unreadable_file_is_one_clear_line(tmp_path: Path) -> None:
@@ -367,8 +369,9 @@ def _first_tunnel(configuration: Configuration) -> dict[str, object]:
 
 
 def _uncommented(text: str) -> str:
-    """The example with every commented key in force, except the second way to give secrets."""
+    """The example with every commented key in force, except other ways to authenticate."""
     lines = [
         line.removeprefix("# ") if " = " in line.partition("#")[2] else line for line in text.splitlines()
     ]
-    return "\n".join(line for line in lines if not line.startswith(("local_psk", "remote_psk")))
+    other = ("auth", "local_psk", "remote_psk", "certificate", "private_key", "ca ", "remote_public", "ppk")
+    return "\n".join(line for line in lines if not line.startswith(other))

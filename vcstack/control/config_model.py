@@ -10,9 +10,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import (
-    BaseModel,
     BeforeValidator,
-    ConfigDict,
     Field,
     PrivateAttr,
     ValidationInfo,
@@ -20,7 +18,9 @@ from pydantic import (
     model_validator,
 )
 
+from vcstack.control.config_auth import Authentication, check_local_id
 from vcstack.control.config_problems import Problem
+from vcstack.control.config_table import Table
 from vcstack.control.config_types import (
     Address,
     AsNumber,
@@ -36,7 +36,6 @@ from vcstack.control.config_types import (
     PeerAddress,
     ReplayWindow,
     Seconds,
-    SecretReference,
     SocketPath,
     TunnelName,
     as_full_tuple,
@@ -60,32 +59,19 @@ IKE_PROPOSALS = tuple(map(str, DEFAULT_IKE_PROPOSALS))
 ESP_PROPOSALS = tuple(map(str, DEFAULT_ESP_PROPOSALS))
 
 
-class Table(BaseModel):
-    """A table of the file: unknown keys and values of another type are errors; nothing changes later."""
-
-    model_config = ConfigDict(
-        frozen=True, extra="forbid", strict=True, arbitrary_types_allowed=True, hide_input_in_errors=True
-    )
-
-
-class Ipsec(Table):
+class Ipsec(Authentication):
     """IKEv2 and ESP with one data centre."""
 
     local_address: Address = Field(description="the IPv4 address that IKE and ESP leave from")
     remote_address: PeerAddress = Field(description="the IPsec address of the peer")  # None: any peer
     local_id: IdentityText = Field(
-        default_factory=lambda data: str(data["local_address"]), description="our IKE identity"
+        default_factory=lambda data: str(data["local_address"]),
+        validate_default=True,
+        description="our IKE identity",
     )
     remote_id: IdentityText | None = Field(
         default_factory=lambda data: None if data["remote_address"] is None else str(data["remote_address"]),
         description="the peer's IKE identity",
-    )
-    psk: OptionalSecret = Field(description="psk, or both local_psk and remote_psk", exclude=True)
-    local_psk: SecretReference = Field(
-        default_factory=lambda data: data["psk"], description="the secret that we prove", exclude=True
-    )
-    remote_psk: SecretReference = Field(
-        default_factory=lambda data: data["psk"], description="the secret that the peer proves", exclude=True
     )
     ike_proposals: Annotated[tuple[IkeProposalText, ...], BeforeValidator(as_full_tuple)] = Field(
         IKE_PROPOSALS, max_length=32, description="a list of IKE proposals"
@@ -107,12 +93,10 @@ class Ipsec(Table):
     dpd_interval_s: Seconds = Field(10, description="a number of seconds")
     replay_window: ReplayWindow = Field(4096, description="a number of packets")
 
-    @model_validator(mode="before")
+    @field_validator("local_id")
     @classmethod
-    def _two_secrets_replace_one(cls, data: Any) -> Any:
-        if isinstance(data, dict) and {"local_psk", "remote_psk"} <= data.keys():
-            return {"psk": None, **data}
-        return data
+    def _is_in_the_certificate(cls, identity: str, info: ValidationInfo) -> str:
+        return check_local_id(identity, info)
 
     @field_validator("remote_address")
     @classmethod

@@ -12,7 +12,7 @@ from pydantic_core import ErrorDetails
 
 from vcstack.control.config_types import EXPECTED, STATED
 
-SECRET_KEYS = frozenset({"psk", "local_psk", "remote_psk", "password"})
+SECRET_KEYS = frozenset({"psk", "local_psk", "remote_psk", "private_key", "ppk", "password"})
 
 
 @dataclass(frozen=True, slots=True)

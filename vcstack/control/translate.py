@@ -9,14 +9,16 @@ from vcstack.esp.layout import GRE_IN_IPV4_LENGTH, max_inner
 from vcstack.esp.lifetime import Lifetime
 from vcstack.esp.parameters import SaParameters
 from vcstack.ikev2.config import PeerConfig, UdpEncapsulation
+from vcstack.ikev2.credentials import Signer, Trust, TrustedAuthorities, TrustedKeys
 from vcstack.ikev2.identity import Identity
 from vcstack.ikev2.proposal import EspProposal, IkeProposal
+from vcstack.io import clock
 from vcstack.io.channel import ForwarderConfig
 from vcstack.wire.ipv4 import IpProtocol
 from vcstack.wire.selector import TrafficSelector
 
 if TYPE_CHECKING:
-    from vcstack.control.config import Tunnel
+    from vcstack.control.config import Ipsec, Tunnel
     from vcstack.ikev2.child_sa import ChildSa
 
 ETHERNET_MTU = 1500
@@ -46,6 +48,9 @@ def peer_config(tunnel: Tunnel) -> PeerConfig:
         remote_id=None if ipsec.remote_id is None else Identity.parse(ipsec.remote_id),
         local_psk=ipsec.local_psk,
         remote_psk=ipsec.remote_psk,
+        local_signer=_signer(ipsec),
+        remote_trust=_trust(ipsec),
+        ppk=ipsec.ppk,
         ike_proposals=tuple(IkeProposal.parse(text) for text in ipsec.ike_proposals),
         esp_proposals=esp if ipsec.pfs else tuple(each.without_groups() for each in esp),
         local_ts=(TrafficSelector.host(tunnel.gre.local_address, IpProtocol.GRE),),
@@ -57,6 +62,16 @@ def peer_config(tunnel: Tunnel) -> PeerConfig:
         dpd_interval_s=ipsec.dpd_interval_s,
         early_pfs_proof_s=_EARLY_PFS_PROOF_S if ipsec.pfs and ipsec.early_pfs_proof else None,
     )
+
+
+def _signer(ipsec: Ipsec) -> Signer | None:
+    return None if ipsec.private_key is None else Signer(ipsec.private_key, ipsec.certificate or ())
+
+
+def _trust(ipsec: Ipsec) -> Trust | None:
+    if ipsec.ca is not None:
+        return TrustedAuthorities(ipsec.ca, clock.wall)
+    return None if ipsec.remote_public_key is None else TrustedKeys(ipsec.remote_public_key)
 
 
 def sa_limits(tunnel: Tunnel) -> SaLimits:

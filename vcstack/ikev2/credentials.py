@@ -10,6 +10,7 @@ from vcstack.crypto.errors import CryptoError
 from vcstack.crypto.name import same_name
 from vcstack.ikev2.iana import CertEncoding, IdType
 from vcstack.ikev2.wire.certificate import Cert, CertReq
+from vcstack.wire.secret import Secret  # noqa: TC001  # who reads configurations looks at the types of fields
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -17,7 +18,6 @@ if TYPE_CHECKING:
     from vcstack.crypto.certificate import Certificate, Names
     from vcstack.crypto.signature import SigningKey, VerifyingKey
     from vcstack.ikev2.identity import Identity
-    from vcstack.wire.secret import Secret
 
 _PPK_ID_FIXED: Final = b"\x02"
 """RFC 8784 section 5.1: the identifier is a fixed string, given to both ends."""
