@@ -4,6 +4,9 @@ import asyncio
 from ipaddress import IPv4Network
 from typing import TYPE_CHECKING
 
+import pytest
+
+from vcstack.control import routes
 from vcstack.control.routes import REGION_TABLE, RouteTable
 from vcstack.io.netlink import KernelRefusedError, Route, Rule
 
@@ -20,30 +23,41 @@ class Kernel:
     """A kernel in memory, which remembers every step."""
 
     def __init__(self) -> None:
-        self.routes: set[Route] = set()
+        self.present: set[Route] = set()
         self.rules: list[Rule] = []
         self.steps: list[str] = []
         self.refusals = 0
+        self.unreadable = 0
+        self.fault: Exception | None = None
 
     async def install(self, route: Route) -> None:
+        if self.fault is not None:
+            raise self.fault
         if self.refusals:
             self.refusals -= 1
             raise KernelRefusedError(19, "no such device")
-        self.routes.add(route)
+        self.present.add(route)
         self.steps.append(f"+{route.prefix}:{route.metric}")
 
     async def withdraw(self, route: Route) -> None:
-        self.routes.discard(route)
+        self.present.discard(route)
         self.steps.append(f"-{route.prefix}:{route.metric}")
 
     async def add_rule(self, rule: Rule) -> None:
-        self.rules.append(rule)
+        if rule not in self.rules:
+            self.rules.append(rule)
+
+    async def routes(self) -> list[Route]:
+        if self.unreadable:
+            self.unreadable -= 1
+            raise KernelRefusedError(16, "the dump was interrupted")
+        return list(self.present)
 
     async def flush(self, *, keep: Iterable[Route] = ()) -> int:
-        before = len(self.routes)
-        self.routes &= set(keep)
+        before = len(self.present)
+        self.present &= set(keep)
         self.rules.clear()
-        return before - len(self.routes)
+        return before - len(self.present)
 
 
 def run(body: Callable[[RouteTable, Kernel], Awaitable[None]], *, guard: bool = True) -> Kernel:
@@ -61,7 +75,7 @@ def run(body: Callable[[RouteTable, Kernel], Awaitable[None]], *, guard: bool = 
 
 
 def view(kernel: Kernel) -> set[tuple[str, str | None, int, int]]:
-    return {(str(route.prefix), route.device, route.metric, route.table) for route in kernel.routes}
+    return {(str(route.prefix), route.device, route.metric, route.table) for route in kernel.present}
 
 
 GUARD = ("10.77.0.0/24", None, 4196, 254)
@@ -147,13 +161,53 @@ def test_a_headends_default_route_counts_for_the_region_alone() -> None:
 def test_a_predecessors_routes_go_but_the_region_stays_guarded_throughout() -> None:
     kernel = Kernel()
     guard = Route(REGION, None, 4196)
-    kernel.routes = {guard, Route(HALF_A, "vc-dc-a", 196)}
+    kernel.present = {guard, Route(HALF_A, "vc-dc-a", 196)}
 
     async def main() -> None:
         table = RouteTable(kernel, REGION, TUNNELS, guard=True)
         assert await table.open() == 1
-        assert kernel.routes == {guard}
+        assert kernel.present == {guard}
         await table.close()
 
     asyncio.run(main())
-    assert kernel.routes == set()
+    assert kernel.present == set()
+
+
+@pytest.mark.parametrize("unreadable", [0, 1])
+def test_what_somebody_else_took_away_is_put_back(unreadable: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(routes, "_RETRY_S", 0.01)
+
+    async def body(table: RouteTable, kernel: Kernel) -> None:
+        table.announce("dc-a", HALF_A)
+        table.announce("dc-b", HALF_B)
+        await table.settle()
+        kernel.present = {route for route in kernel.present if route.device == "vc-dc-b"}
+        kernel.unreadable = unreadable
+        kernel.steps.clear()
+        table.doubt()
+        await asyncio.sleep(0.1)
+        assert kernel.steps == ["+10.77.0.0/24:4196", "+10.77.0.0/25:196"]
+
+    assert {GUARD, ("10.77.0.0/25", "vc-dc-a", 196, 254)} < view(run(body))
+
+
+def test_a_headends_rules_are_put_back() -> None:
+    async def body(table: RouteTable, kernel: Kernel) -> None:
+        kernel.rules.clear()
+        table.doubt()
+        await table.settle()
+
+    assert len(run(body, guard=False).rules) == 2
+
+
+def test_a_fault_ends_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(routes, "_RETRY_S", 0.01)
+
+    async def body(table: RouteTable, kernel: Kernel) -> None:
+        kernel.fault = ValueError("a bug")
+        table.announce("dc-a", HALF_A)
+        await asyncio.sleep(0.05)
+        kernel.fault = None
+        await asyncio.sleep(0.05)
+
+    assert ("10.77.0.0/25", "vc-dc-a", 196, 254) in view(run(body))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import signal
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
@@ -13,8 +14,9 @@ from tests.control.test_translate import child, tunnel
 from vcstack.control import heartbeat
 from vcstack.control import site as site_module
 from vcstack.control.layers import State
-from vcstack.control.site import Host, Site
+from vcstack.control.site import Host, InterfaceLostError, Site
 from vcstack.io import channel
+from vcstack.io.netlink import KernelRefusedError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -28,6 +30,7 @@ class World:
         self.commands: list[Any] = []
         self.starts = 0
         self.failures: list[Exception] = []
+        self.restored: bool | OSError = False
         self.ipsec: dict[str, Any] = {}
         self.died: Callable[[str], None] = lambda _: None
         self.received: Callable[[Any], None] = lambda _: None
@@ -93,9 +96,15 @@ class World:
 class Kernel:
     """The netlink and the routes that a site uses."""
 
-    def __init__(self, steps: list[str], mtu: int) -> None:
-        self.steps = steps
+    def __init__(self, world: World, mtu: int) -> None:
+        self.world = world
+        self.steps = world.steps
         self.mtu = mtu
+
+    async def restore_interface(self, *_: object) -> bool:
+        if isinstance(self.world.restored, OSError):
+            raise self.world.restored
+        return self.world.restored
 
     async def interface_up(self, *_: object) -> None:
         self.steps.append("interface up")
@@ -120,7 +129,7 @@ def world(monkeypatch: pytest.MonkeyPatch) -> World:
 
 def run(world: World, body: Callable[[Site], Any], *, mtu: int = 1500) -> list[str]:
     async def main() -> None:
-        kernel: Any = Kernel(world.steps, mtu)
+        kernel: Any = Kernel(world, mtu)
         configured = tunnel()
         host = Host(None, kernel, kernel, {configured.ipsec.local_address: None})  # type: ignore[arg-type, dict-item]
         site = Site(configured, host, world.failures.append)
@@ -207,6 +216,28 @@ def test_the_interface_follows_the_path(world: World, mtu: int, expected: list[s
 def test_a_smaller_path_that_the_forwarder_found_counts_too(world: World) -> None:
     steps = run(world, lambda _: world.received(channel.PathMtu(1300, 1214)))
     assert "MTU 1214" in steps
+
+
+@pytest.mark.parametrize(
+    ("answer", "failures"),
+    [
+        (False, 0),
+        (True, 0),
+        (KernelRefusedError(errno.EBUSY, "busy"), 0),
+        (KernelRefusedError(errno.ENODEV, "there is no interface vc-dc-a"), 1),
+    ],
+)
+def test_an_interface_that_somebody_deleted_restarts_the_tunnel(
+    world: World, answer: bool | OSError, failures: int
+) -> None:
+    async def body(site: Site) -> None:
+        world.restored = answer
+        site.check_interface()
+        await asyncio.sleep(0.02)
+        assert [type(error) for error in world.failures] == [InterfaceLostError] * failures
+        world.failures.clear()
+
+    run(world, body)
 
 
 def test_a_fault_in_a_report_is_for_the_supervisor(world: World) -> None:

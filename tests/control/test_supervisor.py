@@ -38,8 +38,24 @@ class FakeNetlink:
         STEPS.append(f"flush all but {len(tuple(keep))}")
         return 0
 
+    async def routes(self) -> list[object]:
+        return []
+
     async def close(self) -> None:
         STEPS.append("kernel closed")
+
+
+class FakeMonitor:
+    disturbed: Callable[[], None]
+
+    def __init__(self, disturbed: Callable[[], None]) -> None:
+        FakeMonitor.disturbed = staticmethod(disturbed)
+
+    def open(self) -> None:
+        STEPS.append("monitor open")
+
+    def close(self) -> None:
+        STEPS.append("monitor closed")
 
 
 class FakeSocket:
@@ -76,13 +92,19 @@ class FakeSite:
     async def abandon(self) -> None:
         STEPS.append(f"{self.name} abandoned")
 
+    def check_interface(self) -> None:
+        STEPS.append(f"{self.name} checked")
+
+
+_FAKES = {"Netlink": FakeNetlink, "Monitor": FakeMonitor, "IkeSocket": FakeSocket, "Site": FakeSite}
+
 
 @pytest.fixture
 def configuration(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Configuration:
     STEPS.clear()
     FakeSite.made = []
     FakeSite.faults = 0
-    for name, fake in (("Netlink", FakeNetlink), ("IkeSocket", FakeSocket), ("Site", FakeSite)):
+    for name, fake in _FAKES.items():
         monkeypatch.setattr(supervisor, name, fake)
     monkeypatch.setattr(supervisor, "_RESTART_FLOOR_S", 0.01)
     monkeypatch.setattr("vcstack.control.host.missing_right", lambda: None)
@@ -131,6 +153,16 @@ def test_a_faulty_tunnel_is_started_again_alone(configuration: Configuration) ->
     assert steps.count("dc-a started") == 2
     assert steps.count("dc-a abandoned") == 2
     assert "dc-b abandoned" not in steps
+
+
+def test_when_others_change_the_host_everything_is_checked(configuration: Configuration) -> None:
+    async def body() -> None:
+        STEPS.clear()
+        FakeMonitor.disturbed()
+        await asyncio.sleep(0.05)
+        assert STEPS == ["dc-a checked", "dc-b checked", "+10.77.0.0/24 unreachable metric 4196 table 254"]
+
+    run(configuration, body)
 
 
 def test_what_cannot_start_says_why_and_is_taken_down(configuration: Configuration) -> None:

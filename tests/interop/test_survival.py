@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.support.deployment import A, Deployment
+from tests.support.deployment import A, B, Deployment
 from tests.support.netns import wait_until
 from tests.support.outage import Outage
 
@@ -37,8 +37,13 @@ def standing(shared: Deployment) -> Deployment:
 
 
 def forwarder(deployment: Deployment, centre: Centre = A) -> int | None:
-    pid: int | None = deployment.cpe.ask("show", "tunnel")[centre.name]["forwarder_pid"]
+    shown = deployment.cpe.ask("show", "tunnel")
+    pid: int | None = shown[centre.name]["forwarder_pid"] if centre.name in shown else None
     return pid
+
+
+def routes(deployment: Deployment) -> str:
+    return deployment.cpe_space.ip("route", "show", "proto", "176")
 
 
 def note(what: str, outage: Outage) -> None:
@@ -55,3 +60,37 @@ def test_a_stopped_forwarder_is_replaced(standing: Deployment, tmp_path: Path) -
     note("SIGSTOP of a forwarder", outage)
     assert outage.longest_s < 8
     assert "it answered none of" in standing.cpe.log.read_text()
+
+
+def test_routes_that_somebody_removed_are_put_back(standing: Deployment, tmp_path: Path) -> None:
+    before = routes(standing)
+    for change in (
+        "route flush proto 176",
+        "route replace unreachable 10.77.0.0/25 metric 196",
+        "link set vc-dc-a down",
+        "address flush dev vc-dc-a",
+    ):
+        with Outage(standing.lan, A.host, tmp_path) as outage:
+            standing.cpe_space.ip(*change.split())
+            wait_until(lambda: routes(standing) == before, 5, f"the routes as before after {change}")
+            time.sleep(0.5)
+        note(change, outage)
+        assert outage.longest_s < 3
+    assert forwarder(standing) is not None
+    assert standing.cpe.log.read_text().count("was taken away by somebody else") >= 5
+
+
+def test_a_deleted_interface_restarts_its_tunnel_alone(standing: Deployment, tmp_path: Path) -> None:
+    first, other = forwarder(standing), forwarder(standing, B)
+    with Outage(standing.lan, A.host, tmp_path) as outage:
+        standing.cpe_space.ip("link", "delete", "vc-dc-a")
+        wait_until(
+            lambda: "interface vc-dc-a was deleted" in standing.cpe.log.read_text(), 5, "the loss to show"
+        )
+        wait_until(lambda: standing.cpe.layer("dc-a", "ike")["state"] == "up", 15, "the tunnel's return")
+        standing.cpe.up(timeout_s=30)
+        time.sleep(0.5)
+    note("ip link delete vc-dc-a", outage)
+    assert outage.longest_s < 5
+    assert forwarder(standing) != first
+    assert forwarder(standing, B) == other

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import textwrap
 from typing import TYPE_CHECKING, Any
@@ -71,6 +72,27 @@ def test_interface_gets_address_mtu_and_state(host: Namespace) -> None:
     assert link["mtu"] == 1414
     assert "UP" in link["flags"]
     assert [(a["local"], a["prefixlen"]) for a in link["addr_info"]] == [("100.64.1.2", 30)]
+
+
+def test_an_interface_is_restored_where_it_was_changed(host: Namespace) -> None:
+    restored = inside(
+        host,
+        """
+        import subprocess
+        tunnel = ("tun0", IPv4Interface("100.64.1.2/30"), 1414)
+        await kernel.interface_up(*tunnel)
+        seen = [await kernel.restore_interface(*tunnel)]
+        for change in ("link set tun0 down", "address delete 100.64.1.2/30 dev tun0", "link delete tun0"):
+            subprocess.run(["ip", *change.split()], check=True)
+            try:
+                seen.append(await kernel.restore_interface(*tunnel))
+                seen.append(await kernel.restore_interface(*tunnel))
+            except KernelRefusedError as error:
+                seen.append(error.errno)
+        return seen
+        """,
+    )
+    assert restored == [False, True, False, True, False, errno.ENODEV]
 
 
 def test_routes_carry_our_protocol_number_and_their_metric(host: Namespace) -> None:

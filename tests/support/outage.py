@@ -7,6 +7,8 @@ import re
 import signal
 from typing import TYPE_CHECKING, Self
 
+from tests.support.netns import wait_until
+
 if TYPE_CHECKING:
     import subprocess
     from pathlib import Path
@@ -32,6 +34,7 @@ class Outage:
         with self._output.open("w") as output:
             command = ("ping", "-n", "-D", "-i", str(_EVERY_S), "-W", "1", self._destination)
             self._process = self._namespace.spawn(*command, output=output)
+        wait_until(lambda: _ANSWER.search(self._output.read_text()), _STOP_S, "the first answer")
         return self
 
     def __exit__(self, *_: object) -> None:

@@ -48,6 +48,9 @@ class Kernel(Protocol):
     async def flush(self, *, keep: Iterable[Route] = ()) -> int:
         """Remove all but `keep`."""
 
+    async def routes(self) -> list[Route]:
+        """What is there."""
+
 
 class RouteTable:
     """The wanted routes, and the task that makes the kernel follow them.
@@ -64,6 +67,7 @@ class RouteTable:
         self._wanted: dict[str, set[IPv4Network]] = {name: set() for name in tunnels}
         self._installed: set[Route] = set()
         self._last_refusal: str | None = None
+        self._doubted = False
         self._changed = asyncio.Event()
         self._settled = asyncio.Event()
 
@@ -72,11 +76,7 @@ class RouteTable:
         if self._guard is not None:
             await self._kernel.install(self._guard)
         removed = await self._kernel.flush(keep=(self._guard,) if self._guard else ())
-        if self._guard is None:
-            await self._kernel.add_rule(
-                Rule(self._region, MAIN_TABLE, RULE_PRIORITY, more_specific_only=True)
-            )
-            await self._kernel.add_rule(Rule(self._region, REGION_TABLE, RULE_PRIORITY + 1))
+        await self._add_rules()
         return removed
 
     async def close(self) -> None:
@@ -109,6 +109,11 @@ class RouteTable:
         """The name of the tunnel that a route goes through."""
         return next((name for name, device in self._devices.items() if device == route.device), None)
 
+    def doubt(self) -> None:
+        """Somebody else has been at the kernel's routes: compare, and put back what is missing."""
+        self._doubted = True
+        self._changed.set()
+
     async def settle(self) -> None:
         """Wait until the kernel has followed every change so far."""
         self._settled.clear()
@@ -120,7 +125,11 @@ class RouteTable:
         while True:
             await self._changed.wait()
             self._changed.clear()
-            complete = await self._follow()
+            try:
+                complete = await self._follow()
+            except Exception as error:  # noqa: BLE001 (routes must be followed whatever happened once)
+                self._complain(f"routes: {error!r}")
+                complete = False
             if not self._changed.is_set():
                 self._settled.set()
             if not complete:
@@ -133,24 +142,51 @@ class RouteTable:
 
     async def _follow(self) -> bool:
         """Additions first, so that no prefix is without a route in between; False when one failed."""
+        complete = await self._compare() if self._doubted else True
         wanted = {self._route(name, prefix) for name, prefixes in self._wanted.items() for prefix in prefixes}
-        complete = True
         for route in sorted(wanted - self._installed, key=str):
             complete &= await self._try(self._add, route)
         for route in sorted(self._installed - wanted, key=str):
             complete &= await self._try(self._remove, route)
         return complete
 
+    async def _compare(self) -> bool:
+        """Forget what the kernel has no more, so that it is added again; the guard and the rules at once."""
+        self._doubted = False
+        try:
+            present = frozenset(await self._kernel.routes())
+            for route in self.installed():
+                if route not in present:
+                    _LOG.warning("route %s was taken away by somebody else", route)
+                    self._installed.discard(route)
+            if self._guard is not None and self._guard not in present:
+                await self._kernel.install(self._guard)
+            await self._add_rules()
+        except KernelRefusedError as error:
+            self._doubted = True
+            self._complain(str(error.strerror))
+        return not self._doubted
+
+    async def _add_rules(self) -> None:
+        if self._guard is None:
+            await self._kernel.add_rule(
+                Rule(self._region, MAIN_TABLE, RULE_PRIORITY, more_specific_only=True)
+            )
+            await self._kernel.add_rule(Rule(self._region, REGION_TABLE, RULE_PRIORITY + 1))
+
     async def _try(self, action: Callable[[Route], Awaitable[None]], route: Route) -> bool:
         try:
             await action(route)
         except KernelRefusedError as error:
-            if error.strerror != self._last_refusal:  # it is tried again every second
-                _LOG.error("%s", error.strerror)
-            self._last_refusal = error.strerror
+            self._complain(str(error.strerror))
             return False
         self._last_refusal = None
         return True
+
+    def _complain(self, text: str) -> None:
+        if text != self._last_refusal:  # it is tried again every second
+            _LOG.error("%s", text)
+        self._last_refusal = text
 
     async def _add(self, route: Route) -> None:
         await self._kernel.install(route)

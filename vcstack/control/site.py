@@ -26,6 +26,7 @@ from vcstack.control.layers import Layer, State
 from vcstack.control.session import Session
 from vcstack.dataplane.counters import Counter
 from vcstack.io import channel, clock
+from vcstack.io.netlink import KernelRefusedError
 from vcstack.io.process import ForwarderProcess
 from vcstack.io.shared import create_counters, map_counters
 from vcstack.io.tun import Tun, TunError
@@ -53,6 +54,10 @@ _CLOSE_S = 1.0
 _FAREWELL_S = 0.2
 """For BGP's NOTIFICATION to leave through the tunnel before the SAs go."""
 _LOG = log.get("site")
+
+
+class InterfaceLostError(Exception):
+    """The tunnel's interface was deleted by somebody else."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,6 +142,25 @@ class Site:
         if self._counters_fd >= 0:
             os.close(self._counters_fd)
             self._counters_fd = -1
+
+    def check_interface(self) -> None:
+        """Somebody has been at the host's links and addresses: put ours back."""
+        if self._has_interface:
+            self._spawn(self._restore_interface())
+
+    async def _restore_interface(self) -> None:
+        interface = self.tunnel.interface
+        try:
+            restored = await self._host.netlink.restore_interface(interface.name, interface.address, self.mtu)
+        except KernelRefusedError as error:
+            if error.errno == errno.ENODEV:
+                raise InterfaceLostError(
+                    f"interface {interface.name} was deleted by somebody else"
+                ) from error
+            _LOG.warning("%s %s", self.name, error.strerror)
+            return
+        if restored:
+            _LOG.warning("%s interface %s was changed by somebody else: restored", self.name, interface.name)
 
     # ---- the forwarder
 

@@ -16,10 +16,11 @@ import uvloop
 from vcstack.control import host, log, status
 from vcstack.control.api_server import AlreadyRunningError, CannotServeError, Server
 from vcstack.control.routes import RouteTable
-from vcstack.control.site import Host, Site
+from vcstack.control.site import Host, InterfaceLostError, Site
 from vcstack.ikev2.errors import ConfigurationError
 from vcstack.io import clock
 from vcstack.io.ike_socket import IkeSocket
+from vcstack.io.monitor import Monitor
 from vcstack.io.netlink import Netlink
 
 if TYPE_CHECKING:
@@ -29,6 +30,8 @@ if TYPE_CHECKING:
 
 _RESTART_FLOOR_S = 1.0
 _RESTART_CEILING_S = 60.0
+_STABLE_S = 60.0
+"""A tunnel that ran this long is forgiven: its successor starts soon."""
 _LOG = log.get("supervisor")
 
 
@@ -59,7 +62,9 @@ class Supervisor:
         addresses = {tunnel.ipsec.local_address for tunnel in configuration.tunnels.values()}
         self._sockets = {address: IkeSocket(address) for address in sorted(addresses)}
         self._sites: dict[str, Site] = {}
+        self._monitor = Monitor(self._disturbed)
         self._restart_delay_s = dict.fromkeys(tunnels, _RESTART_FLOOR_S)
+        self._replaced_at = dict.fromkeys(tunnels, self._started_at)
         self._warnings: list[str] = []
         self._server = Server(configuration.control_socket, self._commands())
         self._stopping = asyncio.Event()
@@ -95,6 +100,7 @@ class Supervisor:
             if isinstance(result, BaseException):
                 raise result
         await self._server.open()
+        self._monitor.open()
         self._report_host()
         gc.freeze()  # what exists now stays: later collections need not look at it
 
@@ -105,6 +111,7 @@ class Supervisor:
         self._spawn(self._routes.run())
 
     async def _stop(self) -> None:
+        self._monitor.close()
         await asyncio.gather(*(site.stop() for site in self._sites.values()))
         for task in self._tasks:
             task.cancel()
@@ -133,7 +140,11 @@ class Supervisor:
         site = self._sites.pop(name, None)
         if site is None or self._stopping.is_set():
             return
-        _LOG.error("%s failed and is started again", name, exc_info=error)
+        expected = isinstance(error, InterfaceLostError)
+        reason = str(error) if expected else f"failed with {error!r}"
+        _LOG.error("%s %s; it is started again", name, reason, exc_info=None if expected else error)
+        if clock.now() - self._replaced_at[name] > _STABLE_S:
+            self._restart_delay_s[name] = _RESTART_FLOOR_S
         self._spawn(self._replace(name, site))
 
     async def _replace(self, name: str, broken: Site) -> None:
@@ -149,7 +160,13 @@ class Supervisor:
                 await site.abandon()
             else:
                 self._sites[name] = site
+                self._replaced_at[name] = clock.now()
                 return
+
+    def _disturbed(self) -> None:
+        self._routes.doubt()
+        for site in self._sites.values():
+            site.check_interface()
 
     def _spawn(self, coroutine: Any) -> None:
         task = asyncio.get_running_loop().create_task(coroutine)

@@ -25,6 +25,7 @@ No other program's: FRR has 186 to 198, and the kernel's headers and iproute2 na
 
 MAIN_TABLE = 254
 _UNREACHABLE = 7  # RTN_UNREACHABLE
+_IFF_UP = 1
 _ADDR_GEN_MODE_NONE = 1
 _NO_LINK_LOCAL: dict[str, Any] = {
     "IFLA_AF_SPEC": {"attrs": [("AF_INET6", {"attrs": [("IFLA_INET6_ADDR_GEN_MODE", _ADDR_GEN_MODE_NONE)]})]}
@@ -88,6 +89,10 @@ class Netlink:
     async def interface_up(self, name: str, address: IPv4Interface, mtu: int) -> None:
         """Give the interface its address and MTU in bytes, and bring it up."""
         await self._call(_Kernel.interface_up, name, address, mtu)
+
+    async def restore_interface(self, name: str, address: IPv4Interface, mtu: int) -> bool:
+        """Do what `interface_up` does, where it is undone; whether it was. ENODEV when there is none."""
+        return await self._call(_Kernel.restore_interface, name, address, mtu)
 
     async def set_mtu(self, name: str, mtu: int) -> None:
         """Set an interface's MTU in bytes; routes through the interface stay."""
@@ -166,6 +171,15 @@ class _Kernel:
         self._do(what, self._ip.addr, "add", fine=_PRESENT, **arguments)
         self._do(what, self._ip.link, "set", index=index, state="up")
 
+    def restore_interface(self, name: str, address: IPv4Interface, mtu: int) -> bool:
+        index = self._interface(name)
+        (link,) = self._read(self._ip.link, "get", index=index)
+        held = {message.get("local") for message in self._read(self._ip.get_addr, family=2, index=index)}
+        if link["flags"] & _IFF_UP and str(address.ip) in held:
+            return False
+        self.interface_up(name, address, mtu)
+        return True
+
     def set_mtu(self, name: str, mtu: int) -> None:
         self._do(f"setting {name} to MTU {mtu}", self._ip.link, "set", index=self._interface(name), mtu=mtu)
 
@@ -202,7 +216,7 @@ class _Kernel:
         return len(stale) + self._flush_rules()
 
     def routes(self) -> list[Route]:
-        names = {link["index"]: link.get("ifname") for link in self._ip.get_links()}
+        names = {link["index"]: link.get("ifname") for link in self._read(self._ip.get_links)}
         return [
             Route(
                 IPv4Network((message.get("dst") or 0, message["dst_len"])),
@@ -210,7 +224,7 @@ class _Kernel:
                 message.get("priority") or 0,
                 message.get("table"),
             )
-            for message in self._ip.route("dump", family=2, proto=PROTOCOL)
+            for message in self._read(self._ip.route, "dump", family=2, proto=PROTOCOL)
         ]
 
     def path_to(self, destination: IPv4Address) -> PathInfo | None:
@@ -249,6 +263,13 @@ class _Kernel:
         if not found:
             raise KernelRefusedError(errno.ENODEV, f"there is no interface {name}")
         return int(found[0])
+
+    def _read(self, call: Callable[..., Iterable[Any]], *verb: str, **arguments: Any) -> list[Any]:
+        """What the kernel tells, in full."""
+        try:
+            return list(call(*verb, **arguments))
+        except self._error as error:
+            raise KernelRefusedError(getattr(error, "code", 0), f"reading from netlink: {error}") from error
 
     def _do(
         self,
