@@ -224,10 +224,21 @@ class CharonSite:
         packet = encapsulate(there, peer.transport, CENTRE_TRANSPORT, identification=1)
         end.send(packet)
         await self._comes_out(packet)
-        self._gre.sendto(Header().build(back), (str(peer.transport), 0))
+        self.send_back(peer, back)
         await end.until(lambda: any(inner.endswith(back) for _, inner in end.received), "the answer")
         if by_newest:
             assert [spi for spi, inner in end.received if inner.endswith(back)] == [end.spi_in]
+
+    def send_back(self, peer: Peer, payload: bytes) -> None:
+        """GRE from the data centre to a branch, by libipsec."""
+        self._gre.sendto(Header().build(payload), (str(peer.transport), 0))
+
+    def arrived(self) -> set[bytes]:
+        """All GRE packets that have come out of libipsec so far."""
+        with contextlib.suppress(BlockingIOError):
+            while True:
+                self._arrived.add(self._gre.recv(2048))
+        return self._arrived
 
     async def _comes_out(self, packet: bytes) -> None:
         """Of libipsec, at the raw socket, which several tunnels may share at a time."""
@@ -236,9 +247,7 @@ class CharonSite:
             if time.monotonic() > end:
                 pytest.fail(f"GRE did not come out of libipsec; charon said {self.charon.log()[-3000:]}")
             await asyncio.sleep(0.005)
-            with contextlib.suppress(BlockingIOError):
-                while True:
-                    self._arrived.add(self._gre.recv(2048))
+            self.arrived()
 
     async def rekey_child(self, peer: Peer, end: LiveEnd, by: str) -> None:
         """A new child carries, and the old one is deleted."""

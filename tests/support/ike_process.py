@@ -116,8 +116,11 @@ class LiveEnd:
     def send(self, packet: bytes) -> None:
         """Seal a packet with the child that carries, and send it."""
         assert self.outbound is not None
+        self._send_esp(self.outbound.seal(packet))
+
+    def _send_esp(self, sealed: bytes) -> None:
         address = str(self.config.remote_address), NAT_TRAVERSAL_PORT
-        self._socket._sockets[NAT_TRAVERSAL_PORT].sendto(self.outbound.seal(packet), address)
+        self._socket._sockets[NAT_TRAVERSAL_PORT].sendto(sealed, address)
 
     async def until(self, probe: Callable[[], T], what: str, timeout_s: float = 8.0) -> T:
         """Let things happen until `probe` returns something true; fail the test after `timeout_s`."""
