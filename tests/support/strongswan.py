@@ -64,11 +64,11 @@ connections {{
     dpd_delay = 30s
     rekey_time = {p.ike_rekey}
     local {{
-      auth = psk
+      {p.local_auth}
       id = {p.local_id}
     }}
     remote {{
-      auth = psk
+      {p.remote_auth}
       id = {p.remote_id}
     }}
     children {{
@@ -108,6 +108,8 @@ class Connection:
     esp_proposal: str = "aes256gcm16-ecp384"
     ike_rekey: str = "4h"
     esp_rekey: str = "1h"
+    local_auth: str = "auth = psk"
+    remote_auth: str = "auth = psk"
 
 
 @dataclass

@@ -54,7 +54,7 @@ prefix = "10.77.0.0/25"
 local_address = "{local}"
 remote_address = "198.51.100.10"
 local_id = "198.51.100.1"
-psk = {{ file = "ike.psk" }}
+{credentials}
 ike_proposals = ["aes256gcm16-prfsha384-ecp384"]
 esp_proposals = ["aes256gcm16-ecp384"]
 {ipsec}
@@ -78,6 +78,8 @@ class StrongswanCentre:
 
     folder: Path
     nat: bool = False
+    credentials: str = 'psk = { file = "ike.psk" }'
+    """Relative to `folder`."""
     ipsec: str = ""
     gre: str = ""
     connection: Connection = CONNECTION
@@ -155,7 +157,7 @@ class StrongswanCentre:
             (self.folder / name).write_text(f"{secret}\n")
             (self.folder / name).chmod(0o600)
         local = CPE_INSIDE if self.nat else CPE
-        text = FILE.format(local=local, ipsec=self.ipsec, gre=self.gre)
+        text = FILE.format(local=local, credentials=self.credentials, ipsec=self.ipsec, gre=self.gre)
         self.cpe = Daemon(self.cpe_space, self.folder, "cpe", text)
         self.charon = Strongswan(self.centre, self.folder / "charon")
         self.bird = Bird(self.centre, self.folder / "bird")
