@@ -64,6 +64,7 @@ def _tunnel(site: Site) -> dict[str, Any]:
             "peer": endpoint.remote_address,
             "peer_id": sa and sa.remote_id,
             "path": sa and str(sa.path),
+            "outstanding": next((each.outstanding for each in endpoint.ike_sas if each.outstanding), None),
             "last_error": endpoint.last_error,
             "retry_in_s": endpoint.next_retry_in_s,
         },

@@ -59,7 +59,7 @@ def test_a_session_that_fails_says_which_side_said_what() -> None:
         "not connected",
         "not listening: Address already in use",
         "the peer restarts, its routes stay for now",
-        "ORIGIN is missing (40 bytes: ffff)",
+        f"ORIGIN is missing (40 bytes: {'ff' * 32}...)",
         "2 stale",
         "UPDATEs treated as withdraw 1",
         "last read never",

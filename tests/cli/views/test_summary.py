@@ -75,6 +75,12 @@ def test_the_last_error_is_shown_while_another_attempt_is_made(layer: str) -> No
     assert "trying again; last error: peer said NO_PROPOSAL_CHOSEN" in text
 
 
+def test_a_request_that_nobody_answers_is_named() -> None:
+    ike = samples.layer("connecting", "starting") | {"outstanding": "IKE_SA_INIT"}
+    text = printed(summary.render, samples.STATUS | {"tunnels": {"dc-a": samples.STATUS_UP | {"ike": ike}}})
+    assert "starting; IKE_SA_INIT unanswered" in text
+
+
 def test_a_line_that_is_down_tells_the_verdict_on_keepalives() -> None:
     gre = samples.layer("down", "3 keepalives unanswered") | {
         "keepalives": samples.KEEPALIVES | {"verdict": "the peer never answers"}

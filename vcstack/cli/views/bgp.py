@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 _SUMMARY = ("Neighbor", ">V", ">AS", ">MsgRcvd", ">MsgSent", ">TblVer", ">Up/Down", ">State/PfxRcd", "Tunnel")
 _WAYS = (("received", "messages_received"), ("sent", "messages_sent"))
+_SHOWN_BYTES = 32
+"""Of a malformed UPDATE; JSON has more."""
 _NOTABLE = {
     "prefixes_announced": "announced",
     "prefixes_withdrawn": "withdrawn",
@@ -146,7 +148,11 @@ def _restart(peer: Mapping[str, Any]) -> str:
 
 def _malformed(peer: Mapping[str, Any]) -> str:
     update = peer["last_malformed_update"]
-    return f"{update['fault']} ({update['length']} bytes: {update['message']})" if update else ""
+    if not update:
+        return ""
+    shown, length = update["message"][: 2 * _SHOWN_BYTES], update["length"]
+    more = "..." if length > _SHOWN_BYTES else ""
+    return f"{update['fault']} ({length} bytes: {shown}{more})"
 
 
 _PEER = (

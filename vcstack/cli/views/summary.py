@@ -68,7 +68,9 @@ def _why(name: str, layer: Mapping[str, Any]) -> str:
     trying = layer["state"] == "connecting"
     last = f"last error: {error}" if trying and error and error not in reason else None
     again = None if retry is None else f"next attempt in {clock(retry)}"
-    return joined(reason, last, _verdict(layer), again, by="; ")
+    request = layer.get("outstanding")
+    waiting = f"{request} unanswered" if request and request not in reason else None
+    return joined(reason, waiting, last, _verdict(layer), again, by="; ")
 
 
 def _ike(layer: Mapping[str, Any]) -> str:
