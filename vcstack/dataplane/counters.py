@@ -30,6 +30,7 @@ class Counter(IntEnum):
     OUTBOUND_DROP_MALFORMED = auto()
     OUTBOUND_DROP_TOO_BIG = auto()
     OUTBOUND_DROP_SEND = auto()
+    OUTBOUND_DROP_QUEUE = auto()
     # What arrived from the peer's side, before authentication.
     INBOUND_DATAGRAMS = auto()
     INBOUND_DATAGRAM_BYTES = auto()

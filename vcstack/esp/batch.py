@@ -16,7 +16,8 @@ from vcstack.crypto.batch import open_rows, seal_rows
 from vcstack.esp.layout import ICV_LENGTH, MINIMUM_LENGTH, PAYLOAD_OFFSET, TRAILER_LENGTH, padding_length
 from vcstack.esp.packet import PADDING, Drop
 from vcstack.esp.sa import InboundSa, OutboundSa
-from vcstack.wire.batch import Arena, Flags, Integers, Rows
+from vcstack.esp.single import payload_length
+from vcstack.wire.batch import Arena, Flags, Integers, Rows, Run, ascends
 from vcstack.wire.ipv4 import IpProtocol
 
 _HEADER = np.dtype([("spi", ">u4"), ("sequence", ">u4"), ("iv", "V8")])
@@ -25,6 +26,7 @@ _EXTENDED_AAD = np.dtype([("spi", ">u4"), ("high", ">u4"), ("low", ">u4"), ("fil
 _SCRATCH_PITCH = 16
 _NONCE_LENGTH = 12
 _AAD_LENGTH = 8
+_IV_LENGTH = 8
 _EXTENDED_AAD_LENGTH = 12
 
 _LONGEST = 65536
@@ -75,6 +77,8 @@ class _Scratch:
         self.nonce = nonces.array.view(_NONCE)
         self.nonce_words = nonces.array.view(np.uint32).reshape(capacity, 4)
         self.aad = extended.array.view(_EXTENDED_AAD)
+        self.ivs = np.ndarray((capacity,), "V8", nonces.array, 4, (_SCRATCH_PITCH,))
+        self.lows = np.ndarray((capacity,), "V4", extended.array, 8, (_SCRATCH_PITCH,))
         self.aad_words = extended.array.view(np.uint32).reshape(capacity, 4)
         self.nonces = nonces.views(0, _SCRATCH_PITCH, _NONCE_LENGTH, capacity)
         self.aads = extended.views(0, _SCRATCH_PITCH, _EXTENDED_AAD_LENGTH, capacity)
@@ -238,7 +242,49 @@ class Opener:
         fresh = sa.window.commit_batch(numbers)
         if np.count_nonzero(fresh) != len(chosen):
             chosen = chosen.select(fresh)
-        return _read_trailers(chosen) if len(chosen) else None
+        return _read_each_trailer(chosen) if len(chosen) else None
+
+    def open_run(self, sa: InboundSa, run: Run) -> Run | Opened | None:
+        """Open a run whose sequence numbers ascend by one, as `esp_run` found it; None when no row passes.
+
+        The result is a run of payloads when all rows pass and have one trailer.
+        """
+        count = run.count
+        low = int.from_bytes(run.arena.data[run.start + 4 : run.start + _AAD_LENGTH])
+        window = sa.window
+        first = window.extend(low) if sa.esn else low
+        ahead = first > window.top and (not sa.esn or window.extend(low + count - 1) - first == count - 1)
+        if not ahead or sa.meter.expired:
+            return self.open(sa, run.rows())
+        failed = self._authenticate_run(sa, run, first)
+        if not failed:
+            window.commit_run(first, count)
+            return payload_run(run) or _read_each_trailer(run.rows())
+        sa.drop(Drop.AUTHENTICATION_FAILED, len(failed))
+        passed = np.ones(count, np.bool_)
+        passed[failed] = False
+        fresh = np.arange(first, first + count, dtype=np.uint64)[passed]
+        window.commit_batch(fresh)
+        return _read_each_trailer(run.rows().select(passed)) if len(fresh) else None
+
+    def _authenticate_run(self, sa: InboundSa, run: Run, first: int) -> list[int]:
+        count, scratch = run.count, self._scratch
+        if sa is not self._sa:
+            self._use(sa)
+        scratch.ivs[:count] = run.column(_IV_LENGTH, _AAD_LENGTH)
+        if sa.esn:
+            scratch.aad["high"][:count] = first >> 32
+            scratch.lows[:count] = run.column(4, 4)
+            aads = scratch.aads
+        else:
+            aads = run.arena.views(run.start, run.pitch, _AAD_LENGTH, count)
+        plain, data = run.views(PAYLOAD_OFFSET, ICV_LENGTH), run.views(PAYLOAD_OFFSET, 0)
+        return open_rows(sa.cipher, scratch.nonces[:count], data, aads, plain)
+
+    def _use(self, sa: InboundSa) -> None:
+        self._sa = sa
+        self._scratch.nonce["salt"] = np.void(sa.cipher.salt)
+        self._scratch.aad["spi"] = sa.spi
 
     def _plausible(self, sa: InboundSa, rows: Rows) -> Rows:
         if sa.meter.expired:
@@ -266,9 +312,7 @@ class Opener:
         count = len(rows)
         scratch = self._scratch
         if sa is not self._sa:
-            self._sa = sa
-            scratch.nonce["salt"] = np.void(sa.cipher.salt)
-            scratch.aad["spi"] = sa.spi
+            self._use(sa)
         scratch.nonce["iv"][:count] = ivs
         if sa.esn:
             scratch.aad["high"][:count] = numbers >> np.uint64(32)
@@ -283,36 +327,38 @@ class Opener:
         return passed
 
 
-def _read_trailers(rows: Rows) -> Opened:
-    lengths = _plain_lengths(rows) if rows.even else None
-    if lengths is None:
-        return _read_each_trailer(rows)
-    payloads = Rows(rows.arena, rows.offsets + PAYLOAD_OFFSET, lengths, rows.pitch, rows.uniform)
-    return Opened(payloads, np.ones(len(rows), np.bool_), all_regular=True)
+def esp_run(rows: Rows) -> Run | None:
+    """Even rows that are ESP packets of one SPI with consecutive sequence numbers, as a peer's burst is."""
+    if not rows.even:
+        return None
+    run = Run(
+        rows.arena, rows.offsets.item(0), rows.pitch, len(rows), rows.lengths.item(0), rows.lengths.item(-1)
+    )
+    if (run.length | run.last) & 3 or not MINIMUM_LENGTH <= run.last <= run.length:
+        return None
+    heads = run.column(_AAD_LENGTH, 0).tobytes()
+    first = int.from_bytes(heads[:_AAD_LENGTH])
+    # SPI and number are one item: the lower half must not come round, or the next SPI would follow.
+    same_spi = first >> 32 == first + run.count - 1 >> 32 > 0
+    return run if same_spi and ascends(heads, _AAD_LENGTH, first, 1) else None
 
 
-def _plain_lengths(rows: Rows) -> Integers | None:
-    """Payload lengths of even rows with one trailer, the last one's aside; None when a trailer is another."""
-    count, data = len(rows), rows.arena.data
-    end = rows.lengths.item(0) - ICV_LENGTH
-    pad = data[rows.offsets.item(0) + end - TRAILER_LENGTH]
-    room = pad + TRAILER_LENGTH
-    if room > end - PAYLOAD_OFFSET:
+def payload_run(run: Run) -> Run | None:
+    """Payloads of decrypted packets, all but the last with the same trailer; None for other trailers."""
+    data, start = run.arena.data, run.start + PAYLOAD_OFFSET
+    encrypted = run.length - PAYLOAD_OFFSET - ICV_LENGTH
+    length = payload_length(data, start, encrypted)
+    if length < 0:
         return None
-    expected = PADDING[:pad] + bytes((pad, _IPIP))
-    found = rows.arena.window(room, end - room)[rows.offsets[: rows.uniform]].tobytes()
-    if found != expected * rows.uniform:
+    room = encrypted - length
+    trailers = run.column(room, PAYLOAD_OFFSET + length)[: run.full].tobytes()
+    last = length
+    if trailers != trailers[:room] * run.full:
         return None
-    lengths = rows.lengths - (PAYLOAD_OFFSET + ICV_LENGTH + room)
-    if rows.uniform == count:
-        return lengths
-    end = rows.offsets.item(-1) + rows.lengths.item(-1) - ICV_LENGTH
-    last_pad = data[end - TRAILER_LENGTH]
-    last = PADDING[:last_pad] + bytes((last_pad, _IPIP))
-    if rows.lengths.item(-1) < PAYLOAD_OFFSET + len(last) + ICV_LENGTH or data[end - len(last) : end] != last:
-        return None
-    lengths[-1] += pad - last_pad
-    return lengths
+    if run.full < run.count:
+        at = start + (run.count - 1) * run.pitch
+        last = payload_length(data, at, run.last - PAYLOAD_OFFSET - ICV_LENGTH)
+    return Run(run.arena, start, run.pitch, run.count, length, last) if last >= 0 else None
 
 
 def _read_each_trailer(rows: Rows) -> Opened:

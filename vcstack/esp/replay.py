@@ -109,6 +109,14 @@ class ReplayWindow:
             return self._commit_each(sequences)
         return self._commit_mixed(sequences)
 
+    def commit_run(self, first: int, count: int) -> None:
+        """Enter `count` consecutive numbers of authenticated rows, the first of which is above the window."""
+        last = first + count - 1
+        if first - 1 > self.top:
+            self._advance(first - 1)
+        self._fill(last, min(count, self.size), 1)
+        self.top = last
+
     def extend(self, low: int) -> int:
         """Full 64-bit number for the 32 bits that an ESN packet carries (RFC 4303 appendix A2.2)."""
         high, bottom = self._subspace()
@@ -147,10 +155,7 @@ class ReplayWindow:
     def _commit_run(self, sequences: Sequences) -> None:
         first, last = sequences.item(0), sequences.item(-1)
         if last - first == len(sequences) - 1:
-            if first - 1 > self.top:
-                self._advance(first - 1)
-            self._fill(last, min(len(sequences), self.size), 1)
-            self.top = last
+            self.commit_run(first, len(sequences))
             return
         self._advance(last)
         if last >= self.size:

@@ -46,13 +46,14 @@ def item(size: int) -> np.dtype[np.void]:
 class Arena:
     """A buffer for a batch, with its array, windows and views."""
 
-    __slots__ = ("_cached", "_views", "_windows", "array", "data")
+    __slots__ = ("_cached", "_columns", "_views", "_windows", "array", "data")
 
     def __init__(self, size: int) -> None:
         self.data = memoryview(bytearray(size))
         """The bytes, for system calls and ciphers."""
         self.array: NDArray[np.uint8] = np.frombuffer(self.data, np.uint8)
         self._windows: dict[tuple[int, int], NDArray[np.void]] = {}
+        self._columns: dict[tuple[int, int, int], NDArray[np.void]] = {}
         self._views: dict[tuple[int, int, int], list[memoryview]] = {}
         self._cached = 0
 
@@ -80,6 +81,18 @@ class Arena:
         size = np.dtype(dtype).itemsize
         strides = (pitch, size)[: len(shape)]
         return np.ndarray(shape, dtype, buffer=self.array, offset=start, strides=strides)
+
+    def column(self, size: int, start: int, pitch: int) -> NDArray[np.void]:
+        """Items of `size` bytes that lie `pitch` bytes apart from `start` on, as many as there is room."""
+        key = (size, start, pitch)
+        found = self._columns.get(key)
+        if found is None:
+            if len(self._columns) > MAX_WINDOWS:
+                self._columns.clear()
+            count = max(0, (len(self.data) - start - size) // pitch + 1)
+            found = np.ndarray((count,), item(size), buffer=self.array, offset=start, strides=(pitch,))
+            self._columns[key] = found
+        return found
 
     def views(self, start: int, pitch: int, length: int, count: int) -> list[memoryview]:
         """Cached views of at least `count` rows of one length; the list is not to be changed."""
@@ -155,6 +168,71 @@ class Rows:
         data = self.arena.data
         starts, lengths = self.offsets[first:].tolist(), self.lengths[first:].tolist()
         return [data[at + front : at + size - back] for at, size in zip(starts, lengths, strict=True)]
+
+
+@dataclass(slots=True)
+class Run:
+    """Even rows told by numbers alone: `count` rows of `length` bytes, the last of `last`, `pitch` apart.
+
+    A column of a run costs one slice, where the same of `Rows` takes arithmetic with their offsets.
+    """
+
+    arena: Arena
+    start: int
+    pitch: int
+    count: int
+    length: int
+    last: int
+
+    @property
+    def full(self) -> int:
+        """How many rows have the full length."""
+        return self.count if self.last == self.length else self.count - 1
+
+    def total(self) -> int:
+        """Sum of the lengths."""
+        return (self.count - 1) * self.length + self.last
+
+    def column(self, size: int, shift: int) -> NDArray[np.void]:
+        """`size` bytes from `shift` on of every row."""
+        return self.arena.column(size, self.start + shift, self.pitch)[: self.count]
+
+    def views(self, front: int, back: int) -> list[memoryview]:
+        """Views of the rows less `front` bytes before and `back` bytes behind; at least as many as rows."""
+        start, arena = self.start + front, self.arena
+        views = arena.views(start, self.pitch, self.length - front - back, self.full)
+        if self.last == self.length:
+            return views
+        at = start + (self.count - 1) * self.pitch
+        return [*views[: self.count - 1], arena.data[at : at + self.last - front - back]]
+
+    def rows(self) -> Rows:
+        """The same as `Rows`."""
+        offsets = np.arange(self.start, self.start + self.count * self.pitch, self.pitch)
+        lengths = np.full(self.count, self.length)
+        lengths[-1] = self.last
+        return Rows(self.arena, offsets, lengths, self.pitch, self.full)
+
+
+@cache
+def _repeated(size: int, count: int) -> tuple[int, int]:
+    """Numbers that, written as `count` items of `size` bytes, are 1, 1, 1 ... and 0, 1, 2 ..."""
+    bits = size * 8
+    positions = range(bits * (count - 1), -1, -bits)
+    return sum(1 << at for at in positions), sum(index << at for index, at in enumerate(positions))
+
+
+def ascends(items: bytes, size: int, first: int, step: int) -> bool:
+    """Whether a string of big-endian items of `size` bytes is `first`, `first + step` and so on.
+
+    Arithmetic of long integers: one subtraction settles all items, at 1.5 us for 45 of eight bytes. An item
+    that comes round to 0 does not ascend.
+    """
+    count = len(items) // size
+    if first + (count - 1) * step >> size * 8:
+        return False
+    ones, steps = _repeated(size, count)
+    return int.from_bytes(items) - first * ones == step * steps
 
 
 def complement(sums: Integers) -> Integers:
