@@ -3,9 +3,10 @@
     | delivery, GRE | IPv4, TCP | payload 0 |   | delivery, GRE | IPv4, TCP | payload 1 |  ...
 
 The first row is judged on its own, as a plain row that may begin a run. The others have to equal it in all
-header bytes but identifications, checksums and sequence number, which are compared as one string; sequence
-numbers have to ascend by the payload size, which is one subtraction of long integers; and all three checksums
-of every row have to hold, which is one reduction over the rows. Only the last row may be shorter or have PSH.
+header bytes but identifications, checksums and sequence number, which are compared as one string. Sequence
+numbers have to ascend by the payload size, which is one subtraction of long integers. The headers' checksums
+then need no more than a look at identification and checksum, the segments' are one reduction over the rows.
+Only the last row may be shorter or have PSH.
 
 Whatever does not fit is left to the general path, which finds shorter runs and single packets.
 """
@@ -43,9 +44,11 @@ class _Layout:
     shorter: int
     """Mask, as a number, for a last row with other lengths."""
     push: int
-    shorts: NDArray[np.uint16]
-    parts: NDArray[np.int64]
-    """Where delivery header, GRE header, inner header and segment start, in 16-bit words."""
+    identifications: NDArray[np.uint16]
+    """Of delivery header and inner header; likewise their checksums."""
+    checksums: NDArray[np.uint16]
+    segments: NDArray[np.uint16]
+    """From the TCP header on."""
     last_byte: NDArray[np.uint8] | None
 
 
@@ -97,16 +100,19 @@ class Merger:
 
     def _checksums_hold(self, layout: _Layout, run: Run, full: int) -> bool:
         """Whether those of delivery header, inner header and segment hold in every row."""
+        # With all else equal, a header's checksum holds when it makes up for the identification.
+        headers = np.add(layout.identifications[:full], layout.checksums[:full], dtype=np.uint32)
+        headers %= _FULL
+        raw = headers.tobytes()
+        if raw != raw[: len(raw) // full] * full:
+            return False
         data, inner = run.arena.data, run.start + self._decapsulator.overhead
-        segment = run.length - self._decapsulator.overhead - _IP
-        sums = np.add.reduceat(layout.shorts[:full], layout.parts, axis=1, dtype=np.uint32)
+        sums = np.add.reduce(layout.segments[:full], axis=1, dtype=np.uint32)
         if layout.last_byte is not None:
-            sums[:, 3] += layout.last_byte[:full]
+            sums += layout.last_byte[:full]
         # Words are summed in host order; what is added is brought to that order by the factor 256.
-        gre = int.from_bytes(data[run.start + _IP : inner])
-        sums += np.array(
-            (0, -gre * 256 % _FULL, 0, _pseudo_sum(data, inner, segment) * 256 % _FULL), np.uint32
-        )
+        segment = run.length - self._decapsulator.overhead - _IP
+        sums += np.uint32(_pseudo_sum(data, inner, segment) * 256 % _FULL)
         sums %= _FULL
         if np.count_nonzero(sums):
             return False
@@ -160,10 +166,16 @@ class Merger:
             width=width,
             shorter=int.from_bytes(short),
             push=_PSH << 8 * (width - 1 - overhead - _FLAGS),
-            shorts=matrix("<u2", start, pitch, (rows, (overhead + inner) // 2)),
-            parts=np.array((0, _IP, overhead, overhead + _IP)) // 2,
+            identifications=self._both(run, 4, rows),
+            checksums=self._both(run, 10, rows),
+            segments=matrix("<u2", start + overhead + _IP, pitch, (rows, (inner - _IP) // 2)),
             last_byte=matrix(np.uint8, start + run.length - 1, pitch, (rows,)) if inner % 2 else None,
         )
+
+    def _both(self, run: Run, at: int, rows: int) -> NDArray[np.uint16]:
+        """A field of 16 bits of delivery header and inner header."""
+        strides = run.pitch, self._decapsulator.overhead
+        return np.ndarray((rows, 2), "<u2", run.arena.array, run.start + at, strides)
 
 
 @cache
