@@ -1,0 +1,1 @@
+"""vcstack and its peers in network namespaces of one machine: `python -m benchmarks.netns`."""
