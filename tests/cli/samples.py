@@ -38,6 +38,7 @@ COUNTERS = {
     "outbound_drop_no_sa": 0,
     "inbound_datagrams": 1107,
     "inbound_datagram_bytes": 119332,
+    "inbound_ike": 3,
     "inbound_authenticated": 1104,
     "inbound_packets": 1066,
     "inbound_bytes": 52652,

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from vcstack.cli.views.page import Page
 
 _WAYS = ("in", "out")
+_BESIDE_ESP = {"inbound_ike": "IKE", "inbound_nat_keepalives": "NAT keepalives"}
 
 
 def render(answer: Mapping[str, Mapping[str, Any]], page: Page) -> None:
@@ -95,9 +96,8 @@ def _traffic(page: Page, counts: Mapping[str, int]) -> None:
     page.field("encapsulated", f"{counted(sent, 'packet')}, {octets(size)} on the wire")
     arrived, size = counts.get("inbound_datagrams", 0), counts.get("inbound_datagram_bytes", 0)
     authentic = counts.get("inbound_authenticated", 0)
-    page.field(
-        "decapsulated", f"{counted(authentic, 'packet')} of {counted(arrived, 'datagram')}, {octets(size)}"
-    )
+    came = f"{counted(authentic, 'packet')} of {counted(arrived, 'datagram')}, {octets(size)}"
+    page.field("decapsulated", joined(came, counters.nonzero(counts, _BESIDE_ESP), by="; "))
     dropped = counters.drops(counts, "outbound", "inbound", "esp")
     page.field("dropped", dropped or "none")
     counters.every(page, counts)
