@@ -24,7 +24,8 @@ dc-a  up 00:12:34  1 child SA
   packets out            21,690   bytes         29,289,402    29.3 MB
 
   encapsulated   21,703 packets, 30,030,060 bytes (30.0 MB) on the wire
-  decapsulated   1,104 packets of 1,107 datagrams, 119,332 bytes (119.3 kB); IKE 3
+  decapsulated   1,104 packets of 1,107 datagrams, 119,332 bytes (119.3 kB)
+  beside ESP     IKE 3
   dropped        none
 """
 REFUSED = """\

@@ -97,7 +97,10 @@ def _traffic(page: Page, counts: Mapping[str, int]) -> None:
     arrived, size = counts.get("inbound_datagrams", 0), counts.get("inbound_datagram_bytes", 0)
     authentic = counts.get("inbound_authenticated", 0)
     came = f"{counted(authentic, 'packet')} of {counted(arrived, 'datagram')}, {octets(size)}"
-    page.field("decapsulated", joined(came, counters.nonzero(counts, _BESIDE_ESP), by="; "))
+    page.field("decapsulated", came)
+    beside = counters.nonzero(counts, _BESIDE_ESP)
+    if beside:
+        page.field("beside ESP", beside)
     dropped = counters.drops(counts, "outbound", "inbound", "esp")
     page.field("dropped", dropped or "none")
     counters.every(page, counts)
