@@ -94,7 +94,7 @@ def _ike_sa(sa: IkeSa, now: float) -> IkeSaSnapshot:
         nat_local=sa.nat.local,
         nat_remote=sa.nat.remote,
         udp_encapsulation=sa.encapsulates,
-        fragmentation=sa.peer.supports_fragmentation,
+        fragmentation=sa.peer.supports_fragmentation and sa.host.config.fragment_size is not None,
         vendor_ids=sa.peer.vendor_ids,
     )
 

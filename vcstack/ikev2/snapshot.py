@@ -69,6 +69,7 @@ class IkeSaSnapshot:
     nat_remote: bool
     udp_encapsulation: bool
     fragmentation: bool
+    """Whether both ends know IKE fragments (RFC 7383)."""
     vendor_ids: tuple[str, ...]
 
 
