@@ -241,3 +241,29 @@ def test_files() -> None:
 def test_what_is_no_certificate(data: bytes) -> None:
     with pytest.raises(CryptoError, match=r"X\.509 certificate"):
         Certificate.load_all(data)
+
+
+def test_a_name_of_an_unheard_of_kind() -> None:
+    """An x400Address, which nobody has."""
+    data = ROOT.issue("branch", ["branch.example"]).certificate.data
+    strange = data.replace(b"\x82\x0ebranch.example", b"\xa3\x0ebranch.example")
+    assert strange != data
+    with pytest.raises(CryptoError, match="a certificate that cannot be understood"):
+        Certificate.parse(strange)
+
+
+def test_any_damage_is_refused_in_our_words() -> None:
+    """Whoever talks to us may send a certificate: each octet of one, changed in several ways."""
+    data = BRANCH.certificate.data
+    for position, octet in enumerate(data):
+        for other in {0, 0x30, 0xFF, octet ^ 1, octet ^ 0x20} - {octet}:
+            damaged = data[:position] + bytes([other]) + data[position + 1 :]
+            with pytest.raises(CryptoError):
+                _use(damaged)
+
+
+def _use(data: bytes) -> None:
+    certificate = Certificate.parse(data)
+    assert certificate.names.subject
+    assert certificate.subject
+    check_chain([certificate], [ROOT.certificate], NOW.timestamp())

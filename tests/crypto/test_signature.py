@@ -144,3 +144,15 @@ def test_public_keys_as_files_have_them() -> None:
 
 def test_a_signing_key_shows_nothing() -> None:
     assert repr(signing_key("p256")) == "SigningKey(ECDSA)"
+
+
+@pytest.mark.parametrize("kind", ["rsa", "p256", "ed25519"])
+def test_any_damage_to_a_public_key(kind: str) -> None:
+    """A peer may send a bare key: it is none, another one, or one for other signatures."""
+    data, proof = spki_of(private_key(kind)), signing_key(kind).sign(MESSAGE, ALL)
+    for position, octet in enumerate(data):
+        for other in {0, 0x30, 0xFF, octet ^ 1} - {octet}:
+            with pytest.raises(CryptoError):
+                VerifyingKey.load(data[:position] + bytes([other]) + data[position + 1 :]).verify(
+                    proof, MESSAGE
+                )

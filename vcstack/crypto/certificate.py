@@ -51,6 +51,11 @@ _IPSEC_PURPOSES: Final = frozenset(
 )
 """RFC 4945 section 5.1.3.12; authorities that know nothing of IPsec issue for TLS."""
 
+_MALFORMED: Final = (
+    *(ValueError, TypeError, OverflowError, UnsupportedAlgorithm),
+    *(x509.DuplicateExtension, x509.UnsupportedGeneralNameType, x509.InvalidVersion),
+)
+
 E = TypeVar("E", bound=x509.ExtensionType)
 
 
@@ -79,9 +84,10 @@ class Certificate:
     def parse(cls, data: bytes) -> Self:
         """Read DER; CryptoError when it is no certificate, or one for a key that is not taken."""
         try:
-            return cls._of(x509.load_der_x509_certificate(data))
-        except ValueError:
+            parsed = x509.load_der_x509_certificate(data)
+        except _MALFORMED:
             raise CryptoError("not an X.509 certificate") from None
+        return cls._of(parsed)
 
     @classmethod
     def load_all(cls, data: bytes) -> tuple[Self, ...]:
@@ -89,16 +95,17 @@ class Certificate:
         if PEM_MARK not in data:
             return (cls.parse(data),)
         try:
-            return tuple(cls._of(each) for each in x509.load_pem_x509_certificates(data))
-        except ValueError:
+            found = x509.load_pem_x509_certificates(data)
+        except _MALFORMED:
             raise CryptoError("no X.509 certificate in PEM, or a malformed one") from None
+        return tuple(map(cls._of, found))
 
     @classmethod
     def _of(cls, parsed: x509.Certificate) -> Self:
         try:
             key = parsed.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
-            _ = parsed.extensions
-        except (UnsupportedAlgorithm, x509.DuplicateExtension, x509.UnsupportedGeneralNameType):
+            _look_at_everything(parsed)
+        except _MALFORMED:
             raise CryptoError("a certificate that cannot be understood") from None
         return cls(parsed.public_bytes(Encoding.DER), parsed, VerifyingKey.load(key))
 
@@ -141,6 +148,14 @@ class Certificate:
         constraints = _extension(self.parsed, x509.BasicConstraints)
         usage = _extension(self.parsed, x509.KeyUsage)
         return constraints is not None and constraints.ca and (usage is None or usage.key_cert_sign)
+
+
+def _look_at_everything(parsed: x509.Certificate) -> None:
+    """The library reads what it is asked for: what is malformed shows here, and never later."""
+    _ = parsed.extensions, parsed.signature_hash_algorithm, parsed.signature_algorithm_parameters
+    _ = parsed.not_valid_before_utc, parsed.not_valid_after_utc
+    for name in (parsed.subject, parsed.issuer):
+        _ = name.rfc4514_string(), name.public_bytes()
 
 
 def check_chain(chain: Sequence[Certificate], authorities: Sequence[Certificate], at: float) -> None:
