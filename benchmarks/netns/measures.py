@@ -42,7 +42,7 @@ class Effort:
     precision: float
 
 
-FULL = Effort(tcp_s=3, trial_s=0.8, delay_s=1.2, precision=0.04)
+FULL = Effort(tcp_s=2, trial_s=0.6, delay_s=1.2, precision=0.04)
 QUICK = Effort(tcp_s=1, trial_s=0.3, delay_s=0.4, precision=0.15)
 SMOKE = Effort(tcp_s=1, trial_s=0.1, delay_s=0.1, precision=2.0)
 

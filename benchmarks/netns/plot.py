@@ -31,7 +31,7 @@ def draw(results: Results, path: Path) -> None:
     from matplotlib.figure import Figure  # noqa: PLC0415
 
     with mpl.rc_context({"svg.fonttype": "none", "svg.hashsalt": "vcstack", "font.size": 9}):
-        figure = Figure(figsize=(10, 4.2), layout="constrained")
+        figure = Figure(figsize=(11, 4.2), layout="constrained")
         left, right = figure.subplots(1, 2)
         for contender, rates in results.sweep.items():
             sizes = sorted(rates)
@@ -42,15 +42,20 @@ def draw(results: Results, path: Path) -> None:
             right.plot(sizes, [rates[size] / 1000 for size in sizes], label=contender, **style)
         _axes(left, "Mbit/s of inner packets, loss-free")
         _axes(right, "thousand packets/s, loss-free")
-        left.legend(frameon=False)
+        figure.legend(*left.get_legend_handles_labels(), loc="outside right center", frameon=False)
         figure.suptitle(f"UDP packets of 128 flows, one way ({results.about.get('date', '')})")
         figure.savefig(path, format="svg", metadata={"Date": None})
 
 
 def _axes(axes: "Axes", title: str) -> None:
+    from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter  # noqa: PLC0415
+
     axes.set_title(title)
     axes.set_xlabel("size of the inner IPv4 packet, bytes")
     axes.set_yscale("log")
+    axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _position: f"{value:,g}"))
+    axes.yaxis.set_minor_formatter(NullFormatter())
     axes.set_xlim(0, 1450)
     axes.grid(visible=True, which="both", alpha=0.25)
     axes.spines[["top", "right"]].set_visible(False)

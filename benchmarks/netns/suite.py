@@ -7,7 +7,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from statistics import median
@@ -26,6 +26,7 @@ from benchmarks.netns.results import Results
 from vcstack.lab.namespaces import LabError
 
 SIZES = (64, 128, 200, 400, 800, 1400)
+SWEEP_PRECISION = 0.1
 FAILURES = (BenchError, LabError, OSError, CalledProcessError)
 
 
@@ -99,10 +100,10 @@ class Suite:
         with self._field(contender) as field:
             contender.start(field)
             rates = self.results.sweep.setdefault(contender.name, {})
-            guess = self._guess(contender)
+            guess, effort = self._guess(contender), replace(self.effort, precision=SWEEP_PRECISION)
             with measures.Generator(field) as generator:
                 for size in sizes:
-                    rates[size] = generator.loss_free(size, self.effort, guess)
+                    rates[size] = generator.loss_free(size, effort, guess)
                     guess = rates[size] or None
         return ", ".join(f"{size}: {rate:,.0f}" for size, rate in rates.items())
 
