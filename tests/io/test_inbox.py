@@ -130,7 +130,7 @@ def test_the_worker_obeys_control_before_it_reads_packets(noticed: bool) -> None
     inbox = Inbox(end.receive)
     now = time.monotonic()
     forwarder = Forwarder(forwarder_config(REMOTE, LOCAL), device, open_transport, counters, now, inbox)
-    tun: Any = SimpleNamespace(fileno=peer.fileno, name="vc0")
+    tun: Any = SimpleNamespace(fileno=peer.fileno, name="vc0", control_queue=-1)
     worker = Worker(end, tun, forwarder, inbox)
     loopback = IPv4Address("127.0.0.1")
     forwarder.apply(channel.SetPath(loopback, 0, loopback, peer.getsockname()[1], True), now)

@@ -49,7 +49,7 @@ def test_a_ping_is_answered_by_the_loop_before_and_while_it_runs() -> None:
     control, theirs = channel.pair()
     idle, other_end = os.pipe()
     forwarder = Forwarder()
-    tun: Any = SimpleNamespace(fileno=lambda: idle, name="vc0")
+    tun: Any = SimpleNamespace(fileno=lambda: idle, name="vc0", control_queue=-1)
     handed: Any = forwarder
     worker = Worker(channel.ForwarderEnd(theirs), tun, handed)
     worker.start([channel.Ping()], 0.0)

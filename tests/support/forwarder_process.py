@@ -39,8 +39,8 @@ def main() -> None:
     theirs.close()
     udp = settings.get("udp", True)
     options = settings.get("config", {})
-    if "interface_remote" in options:
-        options["interface_remote"] = IPv4Address(options["interface_remote"])
+    for name in {"interface_local", "interface_remote"} & options.keys():
+        options[name] = IPv4Address(options[name])
     config = forwarder_config(local, remote, tunnel_mtu=settings["mtu"], **options)
     key_out, key_in = KEYS if settings["first"] else KEYS[::-1]
     spi_out, spi_in = (0x1001, 0x2002) if settings["first"] else (0x2002, 0x1001)
@@ -53,13 +53,16 @@ def main() -> None:
     sys.stdout.write("ready\n")
     sys.stdout.flush()
     signal.sigwait({signal.SIGTERM})
-    reports = [type(report).__name__ for report in control.receive()]
+    reports: list[channel.Report] = []
+    while received := control.receive():
+        reports += received
     control.send(channel.Stop())
     status = worker.wait(5)
     usage = os.times()
     result = {
         "counters": counters.snapshot(),
-        "reports": reports,
+        "reports": [type(report).__name__ for report in reports],
+        "line": [report.up for report in reports if isinstance(report, channel.LineState)],
         "status": status,
         "cpu_s": usage.children_user + usage.children_system,
     }

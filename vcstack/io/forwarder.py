@@ -7,6 +7,20 @@
 
 It owns no loop and reads no clock, so that it runs in the worker process and inline in tests alike. Control
 may be slow or busy: nothing here waits for it.
+
+Under overload nothing queues here: a batch is sent before the next one is read. What is too much waits, and
+then is dropped and counted, in queues of the kernel that have a bound each:
+
+    TUN queue           packets from the LAN while we are busy or the transport is full  outbound_drop_queue
+    transport, sending  what finds no room for 2 ms, while a batch is on its way         outbound_drop_send
+    TUN, writing        inner packets that the kernel does not take                      inbound_drop_tun
+    transport, reading  the peer's datagrams while we are busy      the kernel's statistics of the socket
+
+The directions take turns of a few batches, and waiting for room in the transport ends when the peer's
+datagrams arrive. Control traffic is dropped last: keepalives and reflected ones do not pass the TUN queue
+and have a reserve in the transport; BGP has a queue of the TUN to itself, which is read first; IKE leaves by
+control's own sockets. What the peer sends cannot be told apart before it has been opened: there IKE, which
+retransmits, keepalives, of which some may be missing, and BGP on TCP stand losses.
 """
 
 from dataclasses import replace
@@ -18,8 +32,8 @@ import numpy as np
 
 from vcstack.dataplane.coalesce import Write
 from vcstack.dataplane.counters import Counter, Counters
-from vcstack.dataplane.inbound import Inbound, Received
-from vcstack.dataplane.outbound import Outbound, OutboundConfig
+from vcstack.dataplane.inbound import Received
+from vcstack.dataplane.outbound import Outbound
 from vcstack.dataplane.vnet import VnetHeader
 from vcstack.esp.sa import InboundSa
 from vcstack.io import channel
@@ -34,7 +48,7 @@ from vcstack.wire.deadline import Deadline
 
 BATCHES_PER_TURN = 4
 """Batches of one direction before the other one gets its turn: about a millisecond."""
-_DATAGRAM_ROOM = 65_536
+_ROOM_BEHIND = 256
 
 
 class Device(Protocol):
@@ -47,8 +61,14 @@ class Device(Protocol):
     def read(self, view: memoryview) -> int:
         """Read one packet; its size, 0 when none waits."""
 
+    def read_control(self, view: memoryview) -> int:
+        """Read one packet of what has a queue to itself."""
+
     def write(self, packet: Write) -> bool:
         """Write one packet; False when it was not taken."""
+
+    def drops(self) -> int:
+        """Packets that its queue had no room for while nobody read."""
 
 
 class Forwarder:
@@ -71,12 +91,9 @@ class Forwarder:
         self._now = now
         self._path = PeerPath(transports, counters, now)
         self._reports = Reports(now)
-        self._slow_path = Arena(_DATAGRAM_ROOM + 64)
         self._line_touched = True
         self._stopped = False
         self._configure(config)
-
-    # ------------------------------------------------------------------ what control wants
 
     @property
     def stopped(self) -> bool:
@@ -114,12 +131,18 @@ class Forwarder:
         """Give the transport back; the device belongs to the caller."""
         self._path.close()
 
-    # ------------------------------------------------------------------ packets
+    def control_queue_readable(self, now: float) -> None:
+        """Send what waits in the device's queue for control traffic."""
+        with self._path.control_traffic():
+            self._outbound.pump(self._device.read_control)
+        self._after(now)
 
     def device_readable(self, now: float) -> bool:
         """Send what waits in the device, a few batches at most; whether more may wait."""
         more = True
         for _turn in range(BATCHES_PER_TURN):
+            if not self._path.has_room:
+                break
             more = self._outbound.pump(self._device.read)
             if not more:
                 break
@@ -138,8 +161,6 @@ class Forwarder:
         self._after(now)
         return True
 
-    # ------------------------------------------------------------------ time
-
     def handle_timeout(self, now: float) -> None:
         """Do what is due: keepalives, lifetimes, the end of retired SAs."""
         self._line_touched = True
@@ -150,6 +171,7 @@ class Forwarder:
         if keepalive_due is not None and now >= keepalive_due:
             self._path.send_nat_keepalive(now)
         if now >= self._reports.usage_due:
+            self._counters.set(Counter.OUTBOUND_DROP_QUEUE, self._device.drops())
             self._reports.usage(self._sad, now)
         self._after(now)
 
@@ -166,8 +188,6 @@ class Forwarder:
     def _nat_keepalive_due(self) -> float | None:
         return self._path.nat_keepalive_due() if self._sad.current is not None else None
 
-    # ------------------------------------------------------------------ configuration and path
-
     def _configure(self, config: ForwarderConfig) -> None:
         self._config = config
         self._path.copy_dscp = config.copy_dscp
@@ -175,21 +195,11 @@ class Forwarder:
         self._build_paths(config.tunnel_mtu)
 
     def _build_paths(self, mtu: int) -> None:
-        config, line = self._config, self._line
-        router = config.interface_remote or config.gre_remote
-        outbound = OutboundConfig(tunnel=line.tunnel.config, mtu=mtu, mss=config.mss, router=router)
+        outbound = self._line.outbound_config(self._config, mtu)
         self._outbound = Outbound(
             outbound, self._sad, self._counters, emit=self._path.emit, reply=self._reply_to_host
         )
-        self._inbound = Inbound(
-            line.tunnel,
-            line.reflector,
-            self._sad,
-            self._counters,
-            line.reassembler,
-            mss=config.mss,
-            deliver=self._device.write,
-        )
+        self._inbound = self._line.inbound(self._config, self._sad, self._counters, self._device.write)
 
     def _reconfigure(self, config: ForwarderConfig, now: float) -> None:
         same_line = replace_sizes(config) == replace_sizes(self._config)
@@ -232,10 +242,12 @@ class Forwarder:
         if self._sad.current is None:
             self._line.prober.stop(now, "no security association")
 
-    # ------------------------------------------------------------------ outbound
-
     def _permits(self, protocol: int, source: int, destination: int) -> bool:
         return self._outbound.permits(protocol, source, destination)
+
+    def _send_control(self, packets: list[bytes]) -> bool:
+        with self._path.control_traffic():
+            return self._outbound.seal_packets(packets)
 
     def _reply_to_host(self, packet: bytes) -> None:
         self._device.write(memoryview(VnetHeader().build() + packet))
@@ -248,8 +260,6 @@ class Forwarder:
             self._config = msgspec.structs.replace(self._config, tunnel_mtu=mtu)
             self._build_paths(mtu)
             self._reports.add(channel.PathMtu(path_mtu, mtu))
-
-    # ------------------------------------------------------------------ inbound
 
     def _receive(self, rows: Rows, now: float, *, udp: bool) -> Received:
         self._now = now
@@ -278,29 +288,25 @@ class Forwarder:
         for request in received.requests:
             answer = self._line.reflector.reflect(request, now)
             # Straight into ESP, never in clear.
-            if answer is not None and self._outbound.seal_packets([answer]):
+            if answer is not None and self._send_control([answer]):
                 self._counters.add(Counter.INBOUND_REFLECTED)
 
     def _slow_esp(self, data: bytes, source: IPv4Address, port: int, now: float) -> None:
         """Open ESP from elsewhere; the peer has moved if it is genuine and newer than all before."""
         sa = self._sad.inbound(int.from_bytes(data[:4]))
         newest = sa.window.top if sa is not None else 0
-        self._slow_path.data[: len(data)] = data
-        rows = Rows(self._slow_path, np.zeros(1, np.int64), np.array([len(data)]), 0, 0)
-        received = self._receive(rows, now, udp=True)
+        received = self._receive(_row_of(data), now, udp=True)
         self._act_on(replace(received, ike=[]), now)
         path = self._path.target
         here = path is not None and (path.remote, path.remote_port) == (source, port)
         if isinstance(sa, InboundSa) and received.authenticated and sa.window.top > newest and not here:
             self._reports.add(channel.PeerMoved(source, port))
 
-    # ------------------------------------------------------------------ after every call
-
     def _after(self, now: float) -> None:
         """Send the keepalives that are due, and tell control what has happened."""
         packets = self._line.prober.packets_to_send()
         if packets:
-            self._outbound.seal_packets(packets)
+            self._send_control(packets)
         self._path.note_sent(now)
         if self._path.shrank:
             self._follow_path_mtu()
@@ -311,6 +317,13 @@ class Forwarder:
 
     def _note_line(self, now: float) -> None:
         self._reports.line(self._line.prober, self._line.reflector, now)
+
+
+def _row_of(data: bytes) -> Rows:
+    """One datagram as a batch, with the room behind it that a batch may look at."""
+    arena = Arena(len(data) + _ROOM_BEHIND)
+    arena.data[: len(data)] = data
+    return Rows(arena, np.zeros(1, np.int64), np.array([len(data)]))
 
 
 def replace_sizes(config: ForwarderConfig) -> ForwarderConfig:

@@ -1,5 +1,9 @@
 """The GRE line of a forwarder: its tunnel, keepalives both ways, and fragments that wait for the others."""
 
+from vcstack.dataplane.counters import Counters
+from vcstack.dataplane.inbound import Deliver, Inbound
+from vcstack.dataplane.outbound import OutboundConfig
+from vcstack.esp.sad import Sad
 from vcstack.gre.keepalive import KeepaliveConfig, Prober
 from vcstack.gre.reassembly import Reassembler
 from vcstack.gre.reflector import Permits, Reflector
@@ -31,6 +35,23 @@ class Line:
         self.prober = Prober(keepalive, ends)
         self.reflector = Reflector(keepalive, ends, permits)
         self.reassembler = Reassembler()
+
+    def outbound_config(self, config: ForwarderConfig, mtu: int) -> OutboundConfig:
+        """What the way out of this line needs to know; `mtu` is that of inner packets."""
+        router = config.interface_remote or config.gre_remote
+        return OutboundConfig(tunnel=self.tunnel.config, mtu=mtu, mss=config.mss, router=router)
+
+    def inbound(self, config: ForwarderConfig, sad: Sad, counters: Counters, deliver: Deliver) -> Inbound:
+        """The way in."""
+        return Inbound(
+            self.tunnel,
+            self.reflector,
+            sad,
+            counters,
+            self.reassembler,
+            mss=config.mss,
+            deliver=deliver,
+        )
 
     def handle_timeout(self, now: float) -> None:
         """Probe the peer, miss its answers, forget fragments: whatever is due."""

@@ -29,6 +29,7 @@ class MemoryTun:
     def __init__(self) -> None:
         self.written: list[bytes] = []
         self._waiting: deque[bytes] = deque()
+        self._control: deque[bytes] = deque()
 
     def fileno(self) -> int:
         """There is none."""
@@ -38,6 +39,10 @@ class MemoryTun:
         """Queue a packet as if the kernel had routed it here."""
         self._waiting.append((header or VnetHeader()).build() + packet)
 
+    def inject_control(self, packet: bytes) -> None:
+        """Queue a packet where control traffic waits."""
+        self._control.append(VnetHeader().build() + packet)
+
     def read(self, view: memoryview) -> int:
         """Read one packet behind its vnet header; 0 when none waits."""
         if not self._waiting:
@@ -46,10 +51,22 @@ class MemoryTun:
         view[: len(packet)] = packet
         return len(packet)
 
+    def read_control(self, view: memoryview) -> int:
+        """Read one packet of control traffic; 0 when none waits."""
+        if not self._control:
+            return 0
+        packet = self._control.popleft()
+        view[: len(packet)] = packet
+        return len(packet)
+
     def write(self, packet: Write) -> bool:
         """Keep one packet."""
         self.written.append(b"".join(packet) if isinstance(packet, list) else bytes(packet))
         return True
+
+    def drops(self) -> int:
+        """The queue has no bound."""
+        return 0
 
     def packets(self) -> list[bytes]:
         """Take what was written, without vnet headers."""
@@ -115,6 +132,13 @@ class MemoryTransport:
     def deliver(self, data: bytes) -> None:
         """Queue one datagram as if it had arrived."""
         self._waiting.append(data)
+
+    def wait_for_room(self) -> bool:
+        """There is room as long as there is memory."""
+        return True
+
+    def set_reserve(self, *, on: bool) -> None:
+        """Nothing is held back here."""
 
     def path_mtu(self) -> int | None:
         """The largest datagram that passes, if there is a limit."""

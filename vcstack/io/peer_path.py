@@ -1,12 +1,15 @@
 """The way to the peer as it is now: one transport, replaced when control says so, and what it tells."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import numpy as np
 
 from vcstack.dataplane.classify import NAT_KEEPALIVE
 from vcstack.dataplane.counters import Counter, Counters
 from vcstack.dataplane.pmtu import tunnel_mtu
 from vcstack.io.channel import ForwarderConfig, SetPath
-from vcstack.io.transport import Transport
+from vcstack.io.transport import SendOutcome, Transport
 from vcstack.wire.batch import Integers, Rows
 
 NAT_KEEPALIVE_S = 20.0
@@ -30,6 +33,8 @@ class PeerPath:
         """Where control wants ESP to go."""
         self.shrank = False
         """Whether the path turned out smaller than something that was sent."""
+        self._full = False
+        self._is_control = False
         self._sent = False
         self._last_sent_at = now
 
@@ -53,11 +58,41 @@ class PeerPath:
         if self.transport is None:
             self._counters.add(Counter.OUTBOUND_DROP_NO_PATH, len(rows))
             return
-        outcome = self.transport.send(rows, tos if self.copy_dscp else 0)
+        tos = tos if self.copy_dscp else 0
+        outcome = self.transport.send(rows, tos)
         self._sent = True
+        self._full = outcome.full
+        if outcome.full and self._is_control:
+            outcome = self._send_beyond(rows, tos, len(rows) - outcome.dropped)
         if outcome.dropped:
             self._counters.add(Counter.OUTBOUND_DROP_SEND, outcome.dropped)
         self.shrank = self.shrank or outcome.too_big
+
+    @property
+    def has_room(self) -> bool:
+        """Whether it is worth reading what is to be sent; waits a little for a transport that was full."""
+        if self._full and self.transport is not None:
+            self._full = not self.transport.wait_for_room()
+        return not self._full
+
+    @contextmanager
+    def control_traffic(self) -> Iterator[None]:
+        """What is emitted within has a reserve in a transport that is full."""
+        self._is_control = True
+        try:
+            yield
+        finally:
+            self._is_control = False
+
+    def _send_beyond(self, rows: Rows, tos: Integers | int, first: int) -> SendOutcome:
+        """Send the rows from `first` on out of the reserve."""
+        assert self.transport is not None, "it was full"
+        left = rows.select(np.arange(first, len(rows)))
+        self.transport.set_reserve(on=True)
+        try:
+            return self.transport.send(left, tos if isinstance(tos, int) else tos[first:])
+        finally:
+            self.transport.set_reserve(on=False)
 
     def note_sent(self, now: float) -> None:
         """Remember when something was last sent."""

@@ -13,7 +13,14 @@ import numpy as np
 from vcstack.io import mmsg
 from vcstack.io.mmsg import MessageSender, runs_of
 from vcstack.io.transport import SENT, SendOutcome
-from vcstack.io.udp import prepare, send_message, wait_writable
+from vcstack.io.udp import (
+    RESERVE_BYTES,
+    SEND_BUFFER_BYTES,
+    prepare,
+    send_message,
+    set_send_buffer,
+    wait_for_room,
+)
 from vcstack.wire.batch import Arena, Integers, Rows
 from vcstack.wire.ipv4 import MINIMUM_HEADER
 
@@ -110,11 +117,22 @@ class RawEspTransport:
                 failures = 0
             except OSError as error:
                 failures += 1
-                if failures == 1 or (error.errno in mmsg.RETRY_ERRORS and wait_writable(self._socket)):
-                    continue  # also an ICMP error that an earlier packet met: it is told once
+                full = error.errno in mmsg.RETRY_ERRORS
+                if failures == 1 and (not full or wait_for_room(self._socket)):
+                    continue  # an ICMP error that an earlier packet met is told once, by the next call
+                if full:
+                    return SendOutcome(dropped + len(rows) - first, too_big, full=True)
                 too_big = too_big or error.errno == errno.EMSGSIZE
                 first, dropped, failures = first + 1, dropped + 1, 0
         return SendOutcome(dropped, too_big) if dropped else SENT
+
+    def wait_for_room(self) -> bool:
+        """Wait until the socket takes packets, or has some, 2 ms at most."""
+        return wait_for_room(self._socket)
+
+    def set_reserve(self, *, on: bool) -> None:
+        """Let the socket take more than its bound."""
+        set_send_buffer(self._socket, SEND_BUFFER_BYTES + RESERVE_BYTES * on)
 
     def send_datagram(self, data: bytes, remote: IPv4Address, port: int) -> bool:  # noqa: ARG002  # no IKE here
         """IKE does not travel on protocol 50: it is not taken."""

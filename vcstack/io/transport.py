@@ -9,10 +9,11 @@ from vcstack.wire.batch import Integers, Rows
 
 @dataclass(frozen=True, slots=True)
 class SendOutcome:
-    """Datagrams that were not taken; `too_big` when the path MTU is smaller than one of them."""
+    """Datagrams that were not taken: `too_big` for the path MTU, or the transport was `full`."""
 
     dropped: int = 0
     too_big: bool = False
+    full: bool = False
 
 
 SENT = SendOutcome()
@@ -36,6 +37,12 @@ class Transport(Protocol):
 
     def send(self, rows: Rows, tos: Integers | int) -> SendOutcome:
         """Send ESP packets; `tos` is that of the packet inside each."""
+
+    def wait_for_room(self) -> bool:
+        """Wait a millisecond or two for room to send, or for something to receive; whether there is room."""
+
+    def set_reserve(self, *, on: bool) -> None:
+        """Let a full transport take a little more, for what is to be dropped last."""
 
     def send_datagram(self, data: bytes, remote: IPv4Address, port: int) -> bool:
         """Send one datagram as it is (IKE with its marker, a NAT keepalive); False when it was not taken."""

@@ -12,13 +12,19 @@ so that the kernel hands over whole TCP or UDP bursts and leaves checksums to us
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 import struct
+from contextlib import suppress
+from pathlib import Path
 from typing import TYPE_CHECKING, Self
+
+from vcstack.io import steering
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from ipaddress import IPv4Address
 
     from vcstack.dataplane.coalesce import Write
 
@@ -30,6 +36,11 @@ _TUNSETVNETHDRSZ = 0x400454D8
 _IFF_TUN = 0x0001
 _IFF_NO_PI = 0x1000
 _IFF_VNET_HDR = 0x4000
+_IFF_MULTI_QUEUE = 0x0100
+_IFF_TUN_EXCL = 0x8000
+_FLAGS = _IFF_TUN | _IFF_NO_PI | _IFF_VNET_HDR
+_MODES = (_FLAGS | _IFF_MULTI_QUEUE | _IFF_TUN_EXCL, _FLAGS)
+"""An interface of our own may have two queues; one that was made before us is taken as it is."""
 
 _IFREQ = struct.Struct("16sH22x")
 
@@ -54,6 +65,8 @@ DEFAULT_OFFLOADS = _FALLBACKS[0]
 
 VNET_HEADER_BYTES = 10
 _DEVICE = "/dev/net/tun"
+_DEVICES = Path("/proc/net/dev")
+_DROPPED_WHILE_SENDING = 11
 
 
 class TunError(OSError):
@@ -69,6 +82,8 @@ class Tun:
         self.offloads = offloads
         """Names of the offloads that the kernel accepted."""
         self._descriptor = descriptor
+        self.control_queue = -1
+        """Descriptor of the queue for control traffic, if there is one."""
 
     @classmethod
     def open(cls, name: str, offloads: Sequence[str] = DEFAULT_OFFLOADS) -> Self:
@@ -83,8 +98,7 @@ class Tun:
         except OSError as error:
             raise TunError(f"cannot open {_DEVICE}: {error.strerror}") from error
         try:
-            request = _IFREQ.pack(name.encode(), _IFF_TUN | _IFF_NO_PI | _IFF_VNET_HDR)
-            actual = _IFREQ.unpack(fcntl.ioctl(descriptor, _TUNSETIFF, request))[0].rstrip(b"\0").decode()
+            actual = _attach_any(descriptor, name)
             fcntl.ioctl(descriptor, _TUNSETVNETHDRSZ, struct.pack("i", VNET_HEADER_BYTES))
             accepted = negotiate_offloads(descriptor, offloads)
         except OSError as error:
@@ -95,9 +109,24 @@ class Tun:
     @classmethod
     def adopt(cls, descriptor: int, offloads: Sequence[str] = DEFAULT_OFFLOADS) -> Self:
         """Use a descriptor that another process opened with `open`; offloads are negotiated again."""
-        request = fcntl.ioctl(descriptor, _TUNGETIFF, bytes(_IFREQ.size))
-        name = _IFREQ.unpack(request)[0].rstrip(b"\0").decode()
+        name = _name_in(fcntl.ioctl(descriptor, _TUNGETIFF, bytes(_IFREQ.size)))
         return cls(descriptor, name, negotiate_offloads(descriptor, offloads))
+
+    def separate_control(self, source: IPv4Address) -> bool:
+        """Open a second queue for BGP from that address, which bulk cannot fill; False if there is none."""
+        try:
+            steering.steer(self._descriptor, steering.bgp_from(source))
+            queue = os.open(_DEVICE, os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC)
+        except OSError:
+            return False
+        try:
+            _attach(queue, self.name, _FLAGS | _IFF_MULTI_QUEUE)
+        except OSError:
+            os.close(queue)
+            return False
+        self.control_queue = queue
+        self.offloads = (*self.offloads, "control-queue")
+        return True
 
     def fileno(self) -> int:
         """The descriptor, for polling and for passing on."""
@@ -109,6 +138,13 @@ class Tun:
             return os.readv(self._descriptor, (view,))
         except OSError:
             # EAGAIN, or EBADFD while the interface is down: nothing to read in either case.
+            return 0
+
+    def read_control(self, view: memoryview) -> int:
+        """Read one packet from the queue for control traffic, as `read` does."""
+        try:
+            return os.readv(self.control_queue, (view,))
+        except OSError:
             return 0
 
     def write(self, packet: Write) -> bool:
@@ -123,11 +159,44 @@ class Tun:
             return False
         return True
 
+    def drops(self) -> int:
+        """Packets that the kernel dropped because the queue was full, or the interface down."""
+        with suppress(OSError):
+            for line in _DEVICES.read_text("ascii").splitlines():
+                name, _, numbers = line.strip().partition(":")
+                if name == self.name:
+                    return int(numbers.split()[_DROPPED_WHILE_SENDING])
+        return 0
+
     def close(self) -> None:
         """Close the descriptor; the interface goes with the last one."""
-        if self._descriptor >= 0:
-            os.close(self._descriptor)
-            self._descriptor = -1
+        for descriptor in (self._descriptor, self.control_queue):
+            if descriptor >= 0:
+                os.close(descriptor)
+        self._descriptor = self.control_queue = -1
+
+
+def _attach_any(descriptor: int, name: str) -> str:
+    """Make the interface, or join one that is there; its name. Raises `OSError`, EBUSY when it is served."""
+    for flags in _MODES:
+        try:
+            return _attach(descriptor, name, flags)
+        except OSError as error:
+            # EINVAL: there is one with several queues, which another process made for itself.
+            if flags == _MODES[-1]:
+                number = errno.EBUSY if error.errno == errno.EINVAL else error.errno
+                raise OSError(number, os.strerror(number or 0)) from error
+    raise AssertionError("the last mode returns or raises")
+
+
+def _attach(descriptor: int, name: str, flags: int) -> str:
+    request = fcntl.ioctl(descriptor, _TUNSETIFF, _IFREQ.pack(name.encode(), flags))
+    return _name_in(request)
+
+
+def _name_in(request: bytes) -> str:
+    name: bytes = _IFREQ.unpack(request)[0]
+    return name.rstrip(b"\0").decode()
 
 
 def negotiate_offloads(descriptor: int, wanted: Sequence[str]) -> tuple[str, ...]:

@@ -19,8 +19,12 @@ from vcstack.io.transport import SENT, SendOutcome
 from vcstack.wire.batch import Arena, Integers, Rows
 
 UDP_GRO = 104
-SOCKET_BUFFER_BYTES = 8 << 20
+RECEIVE_BUFFER_BYTES = 8 << 20
 """Half a second at 128 Mbit/s: a burst survives a worker that is not scheduled for a while."""
+SEND_BUFFER_BYTES = 1 << 19
+"""The kernel doubles it. A device slower than we are holds so much: 84 ms at 100 Mbit/s, and voice waits."""
+RESERVE_BYTES = 1 << 18
+"""What is dropped last may take this beyond it, doubled likewise."""
 _SO_RCVBUFFORCE, _SO_SNDBUFFORCE = 33, 32
 _IP_MTU_DISCOVER, _IP_PMTUDISC_DONT, _IP_PMTUDISC_DO, _IP_MTU = 10, 0, 2, 14
 _DATAGRAM_ROOM = 65_536
@@ -28,7 +32,7 @@ _ROWS = 128
 _ENOUGH = 16
 """Datagrams in hand with which a batch is worth processing at once."""
 _ANCILLARY = 64
-_WAIT_MS = 20
+_WAIT_MS = 2
 _INT = struct.Struct("i")
 
 
@@ -134,15 +138,13 @@ class UdpTransport:
                 failures = 0
             except OSError as error:
                 failures += 1
-                if error.errno in mmsg.RETRY_ERRORS:
-                    if wait_writable(self._socket):
-                        continue
-                elif failures == 1:
+                full = error.errno in mmsg.RETRY_ERRORS
+                if failures == 1 and (not full or wait_for_room(self._socket)):
                     continue  # an ICMP error that an earlier datagram met is told once, by the next call
-                elif error.errno in mmsg.SIZE_ERRORS and self._segment:
+                if error.errno in mmsg.SIZE_ERRORS and self._segment:
                     return self._send_alone(rows, runs.starts[first])
                 dropped = len(rows) - runs.starts[first]
-                return SendOutcome(dropped, too_big=error.errno == errno.EMSGSIZE)
+                return SendOutcome(dropped, too_big=error.errno == errno.EMSGSIZE, full=full)
         return SENT
 
     def _send_some(self, rows: Rows, runs: Runs, first: int) -> int:
@@ -165,6 +167,14 @@ class UdpTransport:
             self._segment = False
         return SendOutcome(dropped, too_big)
 
+    def wait_for_room(self) -> bool:
+        """Wait until the socket takes datagrams, or has some, 2 ms at most."""
+        return wait_for_room(self._socket)
+
+    def set_reserve(self, *, on: bool) -> None:
+        """Let the socket take more than its bound."""
+        set_send_buffer(self._socket, SEND_BUFFER_BYTES + RESERVE_BYTES * on)
+
     def send_datagram(self, data: bytes, remote: IPv4Address, port: int) -> bool:
         """Send one datagram, also to an address that is not the peer's."""
         try:
@@ -176,20 +186,28 @@ class UdpTransport:
 
 def prepare(sock: socket.socket, *, path_mtu_discovery: bool) -> None:
     """Buffers and DF of a socket that carries ESP."""
-    for forced, plain in ((_SO_RCVBUFFORCE, socket.SO_RCVBUF), (_SO_SNDBUFFORCE, socket.SO_SNDBUF)):
-        try:
-            sock.setsockopt(socket.SOL_SOCKET, forced, SOCKET_BUFFER_BYTES)
-        except PermissionError:
-            sock.setsockopt(socket.SOL_SOCKET, plain, SOCKET_BUFFER_BYTES)
+    try:
+        sock.setsockopt(socket.SOL_SOCKET, _SO_RCVBUFFORCE, RECEIVE_BUFFER_BYTES)
+    except PermissionError:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BUFFER_BYTES)
+    set_send_buffer(sock, SEND_BUFFER_BYTES)
     discover = _IP_PMTUDISC_DO if path_mtu_discovery else _IP_PMTUDISC_DONT
     sock.setsockopt(socket.IPPROTO_IP, _IP_MTU_DISCOVER, discover)
 
 
-def wait_writable(sock: socket.socket) -> bool:
-    """Wait a little for room in the socket: the TUN queue, where overload is dropped, waits with us."""
+def set_send_buffer(sock: socket.socket, size: int) -> None:
+    """Bound what waits in the socket and in the device behind it, in bytes of packets."""
+    try:
+        sock.setsockopt(socket.SOL_SOCKET, _SO_SNDBUFFORCE, size)
+    except PermissionError:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, size)
+
+
+def wait_for_room(sock: socket.socket) -> bool:
+    """Wait a little for room in the socket; datagrams that arrive end the wait, and have their turn."""
     poll = select.poll()
-    poll.register(sock, select.POLLOUT)
-    return bool(poll.poll(_WAIT_MS))
+    poll.register(sock, select.POLLOUT | select.POLLIN)
+    return any(events & select.POLLOUT for _, events in poll.poll(_WAIT_MS))
 
 
 def send_message(sock: socket.socket, rows: Rows, runs: Runs, index: int, *, segment: bool) -> int:

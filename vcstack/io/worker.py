@@ -59,6 +59,8 @@ class Worker:
         self._epoll = select.epoll()
         self._epoll.register(end.fileno(), select.EPOLLIN)
         self._epoll.register(tun.fileno(), select.EPOLLIN)
+        if tun.control_queue >= 0:
+            self._epoll.register(tun.control_queue, select.EPOLLIN)
         self._channel_events = select.EPOLLIN
         self._transport_descriptor = -1
         self._collected_at = time.monotonic()
@@ -86,6 +88,8 @@ class Worker:
         now = time.monotonic()
         if ready.pop(self._end.fileno(), 0):
             self._read_commands(now)
+        if ready.pop(self._tun.control_queue, 0):
+            self._forwarder.control_queue_readable(now)
         for descriptor, events in ready.items():
             self._dispatch(descriptor, events, now)
         if self._inbox.waits:
@@ -164,6 +168,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         config, waiting = first_configuration(end)
         tun = Tun.adopt(options.tun_fd)
+        if config.interface_local is not None:
+            tun.separate_control(config.interface_local)
         counters = map_counters(options.counters_fd, writable=True)
         now = time.monotonic()
         inbox = Inbox(end.receive)
