@@ -146,12 +146,13 @@ def test_a_third_data_centre() -> None:
     assert "a region has two data centres" in warnings(BOTH + third)["tunnels"]
 
 
-def test_a_headend_that_cannot_tell_its_branches_apart() -> None:
+def test_a_headend_where_a_second_tunnel_takes_any_peer() -> None:
     second = HEADEND[HEADEND.index("[tunnels") :].replace("branch-1", "branch-2")
     second = second.replace('192.0.2.1"', '192.0.2.2"').replace("100.64.1.1", "100.64.1.5")
-    assert (
-        "cannot be told from tunnel branch-1"
-        in warnings(HEADEND + second)["tunnels.branch-2.ipsec.remote_id"]
-    )
+    key = "tunnels.branch-2.ipsec.remote_address"
+    assert "any: never gets a peer: tunnel branch-1 takes any" in warnings(HEADEND + second)[key]
     named = second.replace('"any",', '"any", remote_id = "fqdn:b2.example",')
-    assert warnings(HEADEND + named) == {}
+    assert key in warnings(HEADEND + named)  # the identity comes too late
+    local = second[second.index("local_address") :].split('"')[1]
+    assert warnings(HEADEND + second.replace(f'"{local}"', '"203.0.113.99"', 1)) == {}
+    assert warnings(HEADEND + second.replace('"any"', '"203.0.113.99"')) == {}

@@ -8,7 +8,10 @@ from itertools import combinations
 from typing import TYPE_CHECKING
 
 from vcstack.control.config_problems import Problem
+from vcstack.crypto.certificate import check_validity
+from vcstack.crypto.errors import CryptoError
 from vcstack.esp import layout
+from vcstack.io import clock
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable, Iterator
@@ -25,6 +28,9 @@ PATH_MTU = 1500
 GRE_KEY_BYTES = 4
 SERVICE_BYTES_PER_S = 250_000_000 // 8
 SHORTEST_REKEY_S = 60
+SECONDS_PER_DAY = 86400
+CERTIFICATE_WARNING_DAYS = 14
+MIN_PPK_BYTES = 32
 
 
 def find_warnings(configuration: Configuration) -> tuple[Problem, ...]:
@@ -125,6 +131,27 @@ def _replay_window(tunnel: Tunnel, _configuration: Configuration) -> Iterator[Pr
         yield _problem(tunnel, "ipsec.replay_window", tunnel.ipsec.replay_window, message)
 
 
+def _credentials(tunnel: Tunnel, _configuration: Configuration) -> Iterator[Problem]:
+    ipsec, now = tunnel.ipsec, clock.wall()
+    for key, chain in (("certificate", ipsec.certificate), ("ca", ipsec.ca)):
+        for certificate in chain or ():
+            days = (certificate.expires_at - now) / SECONDS_PER_DAY
+            try:
+                check_validity(certificate, now, "it")
+            except CryptoError as error:
+                yield _problem(tunnel, f"ipsec.{key}", certificate.subject, str(error))
+            else:
+                if days < CERTIFICATE_WARNING_DAYS:
+                    yield _problem(
+                        tunnel, f"ipsec.{key}", certificate.subject, f"it expires in {days:.1f} days"
+                    )
+    if ipsec.ppk is not None and len(ipsec.ppk.key) < MIN_PPK_BYTES:
+        message = (
+            f"a key of {len(ipsec.ppk.key)} bytes; expected at least {MIN_PPK_BYTES}, all of them random"
+        )
+        yield _problem(tunnel, "ipsec.ppk", ipsec.ppk.id, message)
+
+
 _TUNNEL_CHECKS: tuple[Callable[[Tunnel, Configuration], Iterator[Problem]], ...] = (
     _outer_addresses,
     _interface_address,
@@ -134,6 +161,7 @@ _TUNNEL_CHECKS: tuple[Callable[[Tunnel, Configuration], Iterator[Problem]], ...]
     _sizes,
     _lifetimes,
     _replay_window,
+    _credentials,
 )
 
 
@@ -166,12 +194,18 @@ def _of_a_cpe(tunnels: list[Tunnel]) -> Iterator[Problem]:
 
 
 def _of_a_headend(tunnels: list[Tunnel]) -> Iterator[Problem]:
-    unknown = [
-        tunnel for tunnel in tunnels if tunnel.ipsec.remote_address is None and tunnel.ipsec.remote_id is None
-    ]
-    for tunnel in unknown[1:]:
-        message = f"cannot be told from tunnel {unknown[0].name}: any address, no remote_id"
-        yield _problem(tunnel, "ipsec.remote_id", "", message)
+    """One tunnel per local address may take any peer: a peer says who it is after its tunnel was chosen."""
+    first: dict[IPv4Address, Tunnel] = {}
+    for tunnel in tunnels:
+        if tunnel.ipsec.remote_address is not None:
+            continue
+        taken = first.setdefault(tunnel.ipsec.local_address, tunnel)
+        if taken is not tunnel:
+            message = (
+                f"never gets a peer: tunnel {taken.name} takes any address at {tunnel.ipsec.local_address}; "
+                "expected the peer's address, or a local_address of its own"
+            )
+            yield _problem(tunnel, "ipsec.remote_address", "any", message)
 
 
 def _gre_ends(tunnel: Tunnel) -> tuple[IPv4Address, IPv4Address, int | None]:
