@@ -121,3 +121,19 @@ def test_a_directory_that_cannot_be_made_is_said_plainly(tmp_path: Path) -> None
     (tmp_path / "file").touch()
     with pytest.raises(CannotServeError, match=r"Not a directory|File exists"):
         Server(tmp_path / "file" / "control.sock", {}).claim()
+
+
+@pytest.mark.parametrize("name", ["x" * 120, "taken"])
+def test_a_socket_that_cannot_be_made_is_said_plainly(tmp_path: Path, name: str) -> None:
+    (tmp_path / "taken").mkdir()
+    server = Server(tmp_path / name, COMMANDS)
+
+    async def run() -> None:
+        server.claim()
+        try:
+            await server.open()
+        finally:
+            server.release()
+
+    with pytest.raises(CannotServeError, match=r"control socket .*: (Is a directory|AF_UNIX path too long)"):
+        asyncio.run(run())

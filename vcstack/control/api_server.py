@@ -60,19 +60,19 @@ class Server:
             ) from None
         except OSError as error:
             self.release()
-            raise CannotServeError(f"control socket {self._path}: {error.strerror}") from error
+            raise self._cannot_serve(error) from error
 
     async def open(self) -> None:
         """Listen. Raises CannotServeError."""
         assert self._lock is not None, "claimed first"
-        self._path.unlink(missing_ok=True)  # of a killed predecessor: the lock is ours
         old_mask = os.umask(0o177)
         try:
+            self._path.unlink(missing_ok=True)  # of a killed predecessor: the lock is ours
             self._server = await asyncio.start_unix_server(
                 self._serve, str(self._path), limit=MAX_REQUEST_BYTES
             )
         except OSError as error:
-            raise CannotServeError(f"control socket {self._path}: {error.strerror}") from error
+            raise self._cannot_serve(error) from error
         finally:
             os.umask(old_mask)
 
@@ -88,6 +88,9 @@ class Server:
         if self._lock is not None:
             os.close(self._lock)
             self._lock = None
+
+    def _cannot_serve(self, error: OSError) -> CannotServeError:
+        return CannotServeError(f"control socket {self._path}: {error.strerror or error}")
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         with contextlib.suppress(OSError, TimeoutError, asyncio.LimitOverrunError, ValueError):

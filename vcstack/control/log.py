@@ -2,19 +2,28 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
-import sys
 
 _ROOT = logging.getLogger("vcstack")
 _LINE = "%(asctime)s.%(msecs)03d %(levelname)s %(message)s"
 _LINE_OF_JOURNAL = "%(levelname)s %(message)s"
+_STDERR = 2
+
+
+class _Lines(logging.Handler):
+    """Each record is one write: what a full disk does not take is lost, and disturbs nothing."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        with contextlib.suppress(OSError):
+            os.write(_STDERR, f"{self.format(record)}\n".encode(errors="backslashreplace"))
 
 
 def configure(level: str) -> None:
     """Log from `level` upwards; under systemd the journal adds the time."""
     line = _LINE_OF_JOURNAL if "JOURNAL_STREAM" in os.environ else _LINE
-    handler = logging.StreamHandler(sys.stderr)
+    handler = _Lines()
     handler.setFormatter(logging.Formatter(line, datefmt="%Y-%m-%d %H:%M:%S"))
     _ROOT.handlers[:] = [handler]
     _ROOT.setLevel(level.upper())
