@@ -63,6 +63,32 @@ def test_unknown_children_are_no_concern() -> None:
     pair.assert_one_tunnel()
 
 
+def test_doubt_asks_at_once_and_changes_no_schedule() -> None:
+    pair = Pair().establish()
+    pair.act(pair.a, lambda endpoint: endpoint.doubt(pair.now))
+    assert len(pair.wire) == 1
+    before = pair.a.endpoint.next_timeout()
+    assert before is not None
+    assert before.reason == "retransmission"
+    pair.act(pair.a, lambda endpoint: endpoint.doubt(pair.now))
+    assert len(pair.wire) == 2
+    assert pair.a.endpoint.next_timeout() == before
+    pair.run(0.5)
+    assert not pair.wire
+    pair.assert_one_tunnel()
+    assert pair.a.endpoint.counters["tx request repeated in doubt"] == 1
+
+
+def test_doubt_ends_the_wait_for_the_next_attempt() -> None:
+    pair = Pair()
+    pair.filter = lambda _: False
+    pair.start()
+    pair.run_until(lambda: pair.a.endpoint.status.retry_at is not None, 200.0)
+    assert not pair.wire
+    pair.act(pair.a, lambda endpoint: endpoint.doubt(pair.now))
+    assert pair.a.endpoint.status.retry_at is None
+
+
 def test_snapshot_has_no_secrets_and_knows_everything() -> None:
     pair = Pair().establish()
     snapshot = pair.a.endpoint.snapshot(pair.now)

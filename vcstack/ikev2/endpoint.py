@@ -22,6 +22,7 @@ from vcstack.ikev2 import inspection, supervision
 from vcstack.ikev2.admission import Admission, is_first_request
 from vcstack.ikev2.constants import HEADER_LENGTH
 from vcstack.ikev2.errors import InvalidMajorVersion, RemoteProtocolError
+from vcstack.ikev2.exchanges.informational import Liveness
 from vcstack.ikev2.hints import Hints, is_hint
 from vcstack.ikev2.iana import ExchangeType
 from vcstack.ikev2.ike_sa import IkeSa
@@ -137,6 +138,22 @@ class Endpoint(Peering):
         """Authenticated ESP came from the peer: it lives (RFC 7296 section 2.4)."""
         for child in self.children:
             self._owner(child).timers.heard_at = now
+
+    def doubt(self, now: float) -> None:
+        """The owner has a reason to ask the peer now: the line is down, or the network has changed.
+
+        What waits for an answer is sent once more, beside its schedule; else a liveness check goes out
+        (RFC 7296 section 2.4). Without an IKE SA the next attempt does not wait.
+        """
+        for sa in tuple(self.ike_sas.values()):
+            outstanding = sa.requests.outstanding
+            if outstanding is not None:
+                self.count("tx request repeated in doubt")
+                self.transmit(outstanding.messages, sa.path)
+            elif sa.is_up:
+                sa.submit(Liveness(), now)
+        if self.status.retry_at is not None:
+            self._connect(now)
 
     def peer_moved(self, remote: IPv4Address, remote_port: int) -> None:
         """Authenticated ESP came from another address: send IKE there as well (RFC 7296 section 2.23)."""
