@@ -16,6 +16,7 @@ LEAVES: dict[str, Any] = {
     "region": "10.77.0.0/24",
     "router_id": "100.64.1.2",
     "control_socket": "/run/vcstack/control.sock",
+    "keep_unreachable": False,
     "log_level": "info",
     "tunnels.dc-a.prefix": "10.77.0.0/25",
     "tunnels.dc-a.ipsec.local_address": "198.51.100.1",

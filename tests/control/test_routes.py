@@ -167,6 +167,8 @@ def test_a_predecessors_routes_go_but_the_region_stays_guarded_throughout() -> N
         table = RouteTable(kernel, REGION, TUNNELS, guard=True)
         assert await table.open() == 1
         assert kernel.present == {guard}
+        await table.close(keep_guard=True)
+        assert kernel.present == {guard}
         await table.close()
 
     asyncio.run(main())

@@ -69,6 +69,7 @@ class World:
             forwarder_lost=lost,
             forwarder_started=lambda: self.steps.append("SAs replaced"),
             traffic_seen=lambda: self.steps.append("traffic"),
+            doubt=lambda: self.steps.append("peer doubted"),
         )
 
     def _session(self, *_: Any) -> Any:
@@ -163,6 +164,21 @@ def test_bgp_starts_with_the_child_sa_and_stops_with_the_line(world: World) -> N
     run(world, body)
 
 
+def test_a_line_that_fails_and_a_new_network_have_the_peer_asked(world: World) -> None:
+    def body(site: Site) -> None:
+        world.carry(child())
+        world.received(channel.LineState(up=True, reason="keepalive answered"))
+        site.network_changed()
+        assert "peer doubted" not in world.steps
+        world.received(channel.LineState(up=False, reason="3 keepalives unanswered"))
+        world.received(channel.LineState(up=False, reason="3 keepalives unanswered"))
+        assert world.steps.count("peer doubted") == 1
+        site.network_changed()
+        assert world.steps.count("peer doubted") == 2
+
+    run(world, body)
+
+
 def test_leaving_goes_from_the_top_down(world: World) -> None:
     steps = run(world, lambda _: None)
     order = ["bgp stopped: vcstack is stopping", "routes cleared", "bgp drained", "DELETE sent", "ike closed"]
@@ -232,7 +248,7 @@ def test_an_interface_that_somebody_deleted_restarts_the_tunnel(
 ) -> None:
     async def body(site: Site) -> None:
         world.restored = answer
-        site.check_interface()
+        site.network_changed()
         await asyncio.sleep(0.02)
         assert [type(error) for error in world.failures] == [InterfaceLostError] * failures
         world.failures.clear()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import signal
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -92,7 +93,7 @@ class FakeSite:
     async def abandon(self) -> None:
         STEPS.append(f"{self.name} abandoned")
 
-    def check_interface(self) -> None:
+    def network_changed(self) -> None:
         STEPS.append(f"{self.name} checked")
 
 
@@ -106,6 +107,8 @@ def configuration(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Configurat
     FakeSite.faults = 0
     for name, fake in _FAKES.items():
         monkeypatch.setattr(supervisor, name, fake)
+    for name, value in (("handlers", []), ("propagate", True), ("level", logging.NOTSET)):
+        monkeypatch.setattr(logging.getLogger("vcstack"), name, value)
     monkeypatch.setattr(supervisor, "_RESTART_FLOOR_S", 0.01)
     monkeypatch.setattr("vcstack.control.host.missing_right", lambda: None)
     text = f'control_socket = "{tmp_path}/control.sock"\nregion = "10.77.0.0/24"\n'
@@ -170,6 +173,47 @@ def test_what_cannot_start_says_why_and_is_taken_down(configuration: Configurati
     with pytest.raises(supervisor.StartError, match="Device or resource busy"):
         asyncio.run(supervisor.Supervisor(configuration).run())
     assert {"dc-a stopped", "dc-b stopped", "flush all but 0", "ports closed"} <= set(STEPS)
+
+
+@pytest.mark.parametrize(
+    ("fault", "words"),
+    [
+        (RuntimeError("a bug"), r"^a fault of vcstack: RuntimeError\('a bug'\)$"),
+        (FileNotFoundError(2, "No such file or directory", "/dev/net/tun"), "^/dev/net/tun: No such file"),
+    ],
+)
+@pytest.mark.parametrize("level", ["info", "debug"])
+def test_whatever_keeps_it_from_starting_is_one_line(
+    configuration: Configuration,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+    fault: Exception,
+    words: str,
+    level: str,
+) -> None:
+    async def fails(_: FakeSite) -> None:
+        raise fault
+
+    monkeypatch.setattr(FakeSite, "start", fails)
+    with pytest.raises(supervisor.StartError, match=words):
+        supervisor.run(configuration.model_copy(update={"log_level": level}))
+    told = capfd.readouterr().err
+    assert ("Traceback" in told) == (level == "debug" and isinstance(fault, RuntimeError))
+    assert {"dc-a stopped", "flush all but 0", "ports closed"} <= set(STEPS)
+
+
+def test_a_fault_while_stopping_does_not_keep_the_rest_from_going(
+    configuration: Configuration, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def fails(_: FakeSite) -> None:
+        raise RuntimeError("a bug")
+
+    monkeypatch.setattr(FakeSite, "stop", fails)
+    assert run(configuration, nothing)[-3:] == ["flush all but 0", "ports closed", "kernel closed"]
+
+
+def test_the_region_may_stay_unreachable_after_the_end(configuration: Configuration) -> None:
+    assert "flush all but 1" in run(configuration.model_copy(update={"keep_unreachable": True}), nothing)[-3:]
 
 
 def test_a_second_daemon_touches_nothing(configuration: Configuration) -> None:

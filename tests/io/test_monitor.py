@@ -20,8 +20,8 @@ REPLACE, CREATE = 0x100, 0x400
 BOOT = 3
 
 
-def message(kind: int, flags: int = 0, protocol: int = 0) -> bytes:
-    body = struct.pack("=BBBBBBBBI", 2, 24, 0, 0, 254, protocol, 0, 1, 0)
+def message(kind: int, flags: int = 0, protocol: int = 0, length: int = 24) -> bytes:
+    body = struct.pack("=BBBBBBBBI", 2, length, 0, 0, 254, protocol, 0, 1, 0)
     return struct.pack("=IHHII", 16 + len(body), kind, flags, 1, 0) + body
 
 
@@ -34,6 +34,9 @@ def message(kind: int, flags: int = 0, protocol: int = 0) -> bytes:
         (message(NEWROUTE, CREATE, BOOT), False),
         (message(NEWROUTE, REPLACE, BOOT), True),
         (message(NEWROUTE, REPLACE, PROTOCOL), False),
+        (message(NEWROUTE, CREATE, BOOT, length=0), True),
+        (message(NEWROUTE, CREATE, PROTOCOL, length=0), False),
+        (message(NEWROUTE, REPLACE, BOOT)[:20], False),
         (message(DELRULE), True),
         (message(NEWRULE), False),
         (message(NEWNEIGH), False),

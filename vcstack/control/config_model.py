@@ -226,6 +226,9 @@ class Configuration(Table):
         description="the BGP identifier, an IPv4 address",
     )
     control_socket: SocketPath = Field(DEFAULT_SOCKET, description="the path of the control socket")
+    keep_unreachable: bool = Field(
+        False, description="true or false: the region stays unreachable after vcstack has stopped"
+    )
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="a log level")
 
     @property

@@ -124,6 +124,10 @@ class Ipsec:
         """Authenticated ESP has arrived: the peer lives."""
         self._driver.call(self._endpoint.traffic_seen)
 
+    def doubt(self) -> None:
+        """Ask the peer for a sign of life now, whatever the timers say."""
+        self._driver.call(self._endpoint.doubt)
+
     def forwarder_lost(self, reason: str) -> None:
         """Nothing is carried until another forwarder has started; IKE goes on meanwhile."""
         self._has_forwarder = False

@@ -79,9 +79,9 @@ class RouteTable:
         await self._add_rules()
         return removed
 
-    async def close(self) -> None:
-        """Take everything back."""
-        await self._kernel.flush()
+    async def close(self, *, keep_guard: bool = False) -> None:
+        """Take everything back, or everything but the guard of the region."""
+        await self._kernel.flush(keep=(self._guard,) if self._guard and keep_guard else ())
 
     def announce(self, tunnel: str, prefix: IPv4Network) -> None:
         """The peer of this tunnel reaches `prefix`."""

@@ -143,10 +143,12 @@ class Site:
             os.close(self._counters_fd)
             self._counters_fd = -1
 
-    def check_interface(self) -> None:
-        """Somebody has been at the host's links and addresses: put ours back."""
+    def network_changed(self) -> None:
+        """Links, addresses or routes of the host have changed: put ours back, ask an absent peer."""
         if self._has_interface:
             self._spawn(self._restore_interface())
+        if not self.gre.is_up:
+            self.ipsec.doubt()
 
     async def _restore_interface(self) -> None:
         interface = self.tunnel.interface
@@ -185,7 +187,8 @@ class Site:
     def _handle(self, report: channel.Report) -> None:
         match report:
             case channel.LineState(up, reason):
-                self.gre.become(State.UP if up else State.DOWN, reason)
+                if self.gre.become(State.UP if up else State.DOWN, reason) and not up:
+                    self.ipsec.doubt()
                 self._evaluate()
             case channel.KeepaliveInfo():
                 self.keepalives = report

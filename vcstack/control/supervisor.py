@@ -44,8 +44,14 @@ def run(configuration: Configuration) -> None:
     log.configure(configuration.log_level)
     for problem in configuration.warnings:
         _LOG.warning("%s", problem)
-    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        runner.run(Supervisor(configuration).run())
+    try:
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            runner.run(Supervisor(configuration).run())
+    except StartError:
+        raise
+    except Exception as error:
+        _LOG.debug("a fault of vcstack", exc_info=error)
+        raise StartError(f"a fault of vcstack: {error!r}") from error
 
 
 class Supervisor:
@@ -80,7 +86,7 @@ class Supervisor:
             await self._stopping.wait()
             _LOG.info("stopping")
         except (OSError, ConfigurationError, AlreadyRunningError, CannotServeError) as error:
-            raise StartError(getattr(error, "strerror", None) or str(error)) from error
+            raise StartError(_in_words(error)) from error
         finally:
             await self._stop()
 
@@ -112,11 +118,13 @@ class Supervisor:
 
     async def _stop(self) -> None:
         self._monitor.close()
-        await asyncio.gather(*(site.stop() for site in self._sites.values()))
+        ends = await asyncio.gather(*(site.stop() for site in self._sites.values()), return_exceptions=True)
+        for error in filter(None, ends):
+            _LOG.error("while stopping: %r", error)
         for task in self._tasks:
             task.cancel()
         if self._server.claimed:
-            await self._routes.close()
+            await self._routes.close(keep_guard=self._configuration.keep_unreachable)
         for socket in self._sockets.values():
             socket.close()
         await self._netlink.close()
@@ -166,7 +174,7 @@ class Supervisor:
     def _disturbed(self) -> None:
         self._routes.doubt()
         for site in self._sites.values():
-            site.check_interface()
+            site.network_changed()
 
     def _spawn(self, coroutine: Any) -> None:
         task = asyncio.get_running_loop().create_task(coroutine)
@@ -184,3 +192,9 @@ class Supervisor:
 
     def _show(self, request: Mapping[str, Any]) -> object:
         return status.show(str(request.get("what")), self._sites, self._routes)
+
+
+def _in_words(error: Exception) -> str:
+    if isinstance(error, OSError) and error.strerror:
+        return f"{error.filename}: {error.strerror}" if error.filename else error.strerror
+    return str(error)

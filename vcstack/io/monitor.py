@@ -2,11 +2,14 @@
 
      0       4      6       8      12      16
     +-------+------+-------+------+-------+--------------------------------------------+
-    | length| type | flags | seq  | pid   | struct rtmsg: 12 bytes, its sixth: protocol |
+    | length| type | flags | seq  | pid   | struct rtmsg: 12 bytes                     |
     +-------+------+-------+------+-------+--------------------------------------------+
 
-Only the type is looked at, and whose route it was: what has changed is read from the kernel afterwards.
-A link that goes down takes its IPv4 routes with it without a word on each, so links count as well.
+    struct rtmsg: family, destination length, source length, TOS, table, protocol, ... (one byte each)
+
+Only the type is looked at, whose route it was, and whether it is a default route: what has changed is read
+from the kernel afterwards. A link that goes down takes its IPv4 routes with it without a word on each, so
+links count as well.
 """
 
 from __future__ import annotations
@@ -28,7 +31,8 @@ _NEWROUTE, _DELROUTE, _DELRULE = 24, 25, 33
 _LINKS_AND_ADDRESSES = frozenset({_NEWLINK, _DELLINK, _NEWADDR, _DELADDR})
 _REPLACED = 0x100  # NLM_F_REPLACE
 _HEADER = struct.Struct("=IHHII")
-_PROTOCOL_AT = _HEADER.size + 5
+_DESTINATION_LENGTH, _PROTOCOL = 1, 5  # in struct rtmsg
+_RTMSG_BYTES = 12
 _MAX_BYTES = 1 << 16
 _BUFFER_BYTES = 1 << 18
 _BURST = 64
@@ -92,24 +96,26 @@ class Monitor:
 
 def concerns_us(data: bytes) -> bool:
     """Whether one of these messages may mean that something of ours has gone."""
-    return any(_concerns_us(*message) for message in _messages(data))
+    return any(_concerns_us(kind, flags, body) for kind, flags, body in _messages(data))
 
 
-def _concerns_us(kind: int, flags: int, protocol: int) -> bool:
+def _concerns_us(kind: int, flags: int, body: bytes) -> bool:
+    if kind not in {_NEWROUTE, _DELROUTE}:
+        return kind == _DELRULE or kind in _LINKS_AND_ADDRESSES
+    if len(body) < _RTMSG_BYTES:
+        return False
+    ours = body[_PROTOCOL] == PROTOCOL
     if kind == _DELROUTE:
-        return protocol == PROTOCOL
-    if kind == _NEWROUTE:
-        return bool(flags & _REPLACED) and protocol != PROTOCOL
-    return kind == _DELRULE or kind in _LINKS_AND_ADDRESSES
+        return ours
+    return not ours and (bool(flags & _REPLACED) or body[_DESTINATION_LENGTH] == 0)
 
 
-def _messages(data: bytes) -> Iterator[tuple[int, int, int]]:
-    """Type, flags and the byte where a route's protocol is, of each message."""
+def _messages(data: bytes) -> Iterator[tuple[int, int, bytes]]:
+    """Type, flags and body of each message."""
     position = 0
     while position + _HEADER.size <= len(data):
         length, kind, flags, _, _ = _HEADER.unpack_from(data, position)
         if length < _HEADER.size:
             return
-        at = position + _PROTOCOL_AT
-        yield kind, flags, data[at] if at < len(data) else 0
+        yield kind, flags, data[position + _HEADER.size : position + length]
         position += (length + 3) & ~3
