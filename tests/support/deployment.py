@@ -41,6 +41,7 @@ class Centre:
 A = Centre("dc-a", 1, "198.51.100.10", "10.77.0.0/25", "10.77.0.1", "10.77.0.10")
 B = Centre("dc-b", 2, "198.51.100.20", "10.77.0.128/25", "10.77.0.129", "10.77.0.138")
 LAN_HOST = "10.88.0.10"
+UPSTREAM = "198.51.100.254"
 
 
 class Daemon:
@@ -159,6 +160,14 @@ class Deployment:
             if not daemon.is_running:
                 daemon.start()
         return self
+
+    def join_upstream(self) -> Namespace:
+        """Give the CPE a default route, to a router where all arrives that finds no better one."""
+        upstream = self._network.namespace("upstream")
+        self._network.link(upstream, "wan0", self.internet, "to-upstream", bridge="br0")
+        upstream.address("wan0", f"{UPSTREAM}/24")
+        self.cpe_space.route("default", UPSTREAM)
+        return upstream
 
     def cut(self, centre: Centre, *, cut: bool = True) -> None:
         """Cut a data centre off the internet without a word, or join it again."""
