@@ -8,7 +8,7 @@ import pytest
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from tests.control.test_config import CPE, ENVIRONMENT
-from tests.support.authority import authority, pem_of, private_key, spki_of, trusted_keys
+from tests.support.authority import NOW, authority, pem_of, private_key, spki_of, trusted_keys
 from vcstack.control import translate
 from vcstack.control.config import ConfigError, Tunnel, loads
 from vcstack.ikev2.credentials import Ppk, TrustedAuthorities
@@ -193,6 +193,26 @@ def test_what_is_wrong_is_said(folder: Path, lines: str, key: str, message: str)
 def test_identities_of_the_certificate(folder: Path) -> None:
     for identity in ("fqdn:branch.example", "dn:CN=branch,O=Example"):
         assert read(folder, f'{BOTH}\nlocal_id = "{identity}"').ipsec.local_id == identity
+
+
+def test_validity_and_short_keys_are_warned_of(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Legal, since clocks are wrong at times and keys are the peer's choice as well."""
+    text = CPE.replace('psk = { env = "PSK" }', f"{BOTH}\n{PPK}")
+
+    def warned(days: float) -> list[str]:
+        monkeypatch.setattr(clock, "wall", lambda: NOW.timestamp() + days * 86400)
+        warnings = loads(text, directory=folder, environment=ENVIRONMENT).warnings
+        return [str(warning).removeprefix("tunnels.dc-a.ipsec.") for warning in warnings]
+
+    assert warned(0) == []
+    assert warned(90.5) == [
+        "certificate: CN=branch,O=Example: it expires in 9.5 days",
+        "certificate: CN=upper,O=Example: it expires in 9.5 days",
+    ]
+    assert warned(1001)[2] == "ca: CN=Test CA,O=Example: it expired 2029-02-25 00:00 UTC"
+    assert warned(-11)[2] == "ca: CN=Test CA,O=Example: it is not valid before 2026-05-22 00:00 UTC"
+    (folder / "ppk").write_bytes(b"short")
+    assert warned(0) == ["ppk: branch-1: a key of 5 bytes; expected at least 32, all of them random"]
 
 
 def test_no_key_in_the_representation(folder: Path) -> None:

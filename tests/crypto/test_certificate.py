@@ -252,6 +252,7 @@ def test_a_name_of_an_unheard_of_kind() -> None:
         Certificate.parse(strange)
 
 
+@pytest.mark.filterwarnings("ignore")  # the library has more to say about some serial numbers
 def test_any_damage_is_refused_in_our_words() -> None:
     """Whoever talks to us may send a certificate: each octet of one, changed in several ways."""
     data = BRANCH.certificate.data
