@@ -20,8 +20,8 @@ from vcstack.wire.batch import Integers, Rows
 from vcstack.wire.ipv4 import MINIMUM_HEADER, IpProtocol
 from vcstack.wire.tcp import FLAGS_OFFSET, TcpFlags
 
-MOST_SEALED = 8
-"""Packets up to which sealing them one by one is cheaper than as a batch."""
+MOST_SEALED = 14
+"""Packets up to which sealing them one by one is cheaper than as a batch: at 12 by 11 %, at 16 no more."""
 _PLAIN = 0x45
 _TCP, _SYN = int(IpProtocol.TCP), int(TcpFlags.SYN)
 _TCP_FLAGS = MINIMUM_HEADER + FLAGS_OFFSET

@@ -38,8 +38,10 @@ from vcstack.wire.batch import Arena, Flags, Rows, Run, Span
 from vcstack.wire.ipv4 import IpProtocol
 
 MAX_ROWS = 128
-MOST_OPENED = 8
-"""Datagrams up to which opening them one by one is cheaper than as a batch."""
+MOST_OPENED = 10
+"""Datagrams up to which opening them one by one is cheaper than as a batch: at 8 by 22 %, at 12 no more."""
+BULK = 600
+"""Size of datagrams of which even two are mostly a run of TCP, which is cheaper to open as one: by half."""
 _NOTHING = b""
 _FRAGMENT = 0x3FFF
 """More Fragments, and the offset."""
@@ -103,7 +105,7 @@ class Inbound:
     def receive(self, rows: Rows, now: float, *, udp: bool) -> Received:
         """Process at most `MAX_ROWS` datagrams, delivering before it returns."""
         self._now = now
-        if len(rows) <= MOST_OPENED:
+        if len(rows) <= MOST_OPENED and not _is_bulk(rows):
             spans = list(zip(rows.offsets.tolist(), rows.lengths.tolist(), strict=True))
             if all_esp(rows.arena.data, spans):
                 return self._receive_few(rows.arena, spans)
@@ -183,7 +185,7 @@ class Inbound:
             self._sad.drop(Drop.UNKNOWN_SPI, run.count)
         else:
             opened = self._opener.open_run(sa, run)
-            if isinstance(opened, Run) and not self._merged(sa, opened, received):
+            if isinstance(opened, Run) and not self._delivered(sa, opened, received):
                 opened = Opened(opened.rows(), np.ones(run.count, np.bool_), all_regular=True)
             if isinstance(opened, Opened):
                 self._take(sa, opened, received)
@@ -191,22 +193,40 @@ class Inbound:
             self._counters.set_drops("ESP", self._sad.drops)
         return received
 
-    def _merged(self, sa: InboundSa, run: Run, received: Received) -> bool:
-        """Deliver a run as one packet; False, and nothing done, when it is not one."""
-        packet = self._merger.merge(run) if run.count > 1 and self._permits_tunnel(sa) else None
-        if packet is None:
+    def _delivered(self, sa: InboundSa, run: Run, received: Received) -> bool:
+        """Deliver a run as one packet or as a few plain ones; False, and nothing done, for others."""
+        if not self._permits_tunnel(sa):
             return False
-        octets, counters = run.total(), self._counters
+        packet = self._merger.merge(run) if run.count > 1 else None
+        spans = [] if packet is not None or run.count > MOST_OPENED else self._plain_spans(run)
+        if packet is None and not spans:
+            return False
+        octets = run.total()
         received.authenticated += run.count
         sa.account(run.count, octets)
-        counters.add(_AUTHENTICATED, run.count)
+        self._counters.add(_AUTHENTICATED, run.count)
+        if packet is None:
+            self._pass_on_few(run.arena, spans)
+        else:
+            self._deliver_merged(packet, run, octets)
+        return True
+
+    def _plain_spans(self, run: Run) -> list[Span]:
+        """Inner packets of a run of plain rows; none when one of them is not plain."""
+        match, ahead = self._decapsulator.matches_one, self._decapsulator.overhead
+        spans = run.spans()
+        if not all(match(run.arena.data, at, length) for at, length in spans):
+            return []
+        return [(at + ahead, length - ahead) for at, length in spans]
+
+    def _deliver_merged(self, packet: list[memoryview], run: Run, octets: int) -> None:
+        counters = self._counters
         counters.add(_PACKETS, run.count)
         counters.add(_BYTES, octets - run.count * self._decapsulator.overhead)
         counters.add(_SUPER_PACKETS)
         counters.add(_COALESCED, run.count)
         if not self._deliver(packet):
             counters.add(Counter.INBOUND_DROP_TUN)
-        return True
 
     def _permits_tunnel(self, sa: InboundSa) -> bool:
         """Whether an SA admits the tunnel's packets; what it admits does not change."""
@@ -341,6 +361,10 @@ class Inbound:
     def _clamp_one(self, packet: memoryview) -> None:
         if mss.clamp(packet, self._mss):
             self._counters.add(Counter.INBOUND_MSS_CLAMPED)
+
+
+def _is_bulk(rows: Rows) -> bool:
+    return len(rows) > 1 and rows.even and rows.lengths.item(0) >= BULK
 
 
 def _alone(packet: bytes) -> Rows:

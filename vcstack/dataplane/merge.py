@@ -112,9 +112,9 @@ class Merger:
             sums += layout.last_byte[:full]
         # Words are summed in host order; what is added is brought to that order by the factor 256.
         segment = run.length - self._decapsulator.overhead - _IP
-        sums += np.uint32(_pseudo_sum(data, inner, segment) * 256 % _FULL)
+        sums += _pseudo_sum(data, inner, segment) * 256 % _FULL
         sums %= _FULL
-        if np.count_nonzero(sums):
+        if sums.tobytes() != bytes(sums.nbytes):
             return False
         if full == run.count:
             return True

@@ -29,6 +29,7 @@ from vcstack.wire.ipv4 import IpProtocol
 from vcstack.wire.tcp import CHECKSUM_OFFSET, FLAGS_OFFSET, TcpFlags
 
 _ESP = struct.Struct(">IIQ")
+_IPV4 = struct.Struct(">HHHHHHQ")
 _LOW = (1 << 32) - 1
 _FULL = 65535
 _TCP, _CWR = int(IpProtocol.TCP), int(TcpFlags.CWR)
@@ -85,8 +86,8 @@ class StreamSealer:
         octets = count * (self._encapsulator.overhead + headers.length) + headers.payload
         first = sa.reserve(count, octets)
         block = layout.scratch[:count]
-        row = np.frombuffer(_ESP.pack(sa.spi, first & _LOW, first) + delivery + inner, ">u4")
-        np.add(layout.steps[:count], row.astype(np.uint32), out=block)
+        row = np.frombuffer(_ESP.pack(sa.spi, first & _LOW, first) + delivery + inner, np.uint32)
+        np.add(layout.steps[:count], row.byteswap(), out=block)
         layout.header[:count] = block.byteswap(inplace=True)
         short = self._place(layout, packet, headers, count)
         self._sum(layout, headers, count, short)
@@ -124,9 +125,9 @@ class StreamSealer:
         sums = np.add.reduce(layout.words[:count], axis=1, dtype=np.uint32)
         if layout.last_byte is not None:
             sums += layout.last_byte[:count]
-        sums += np.uint32((pseudo - 1) % _FULL)
+        sums += (pseudo - 1) % _FULL
         if short:
-            sums[-1] += np.uint32(-short * 256 % _FULL)
+            sums[-1] += -short * 256 % _FULL
         sums %= _FULL
         np.subtract(65534, sums, out=sums)
         layout.checksum[:count] = sums
@@ -190,17 +191,16 @@ def _is_plain(headers: Headers) -> bool:
 
 def _first_header(headers: Headers, count: int) -> bytes | None:
     """Headers of the first of `count` full segments; None when identification or checksum come round."""
-    data = bytearray(headers.data)
-    data[2:4] = (headers.length + headers.size).to_bytes(2)
-    data[10:12] = b"\0\0"
-    checksum = internet_checksum(data[:_IP])
-    if int.from_bytes(data[4:6]) + count > _FULL + 1 or checksum < count:
+    data = headers.data
+    start, total, identification, fragment, kind, _checksum, addresses = _IPV4.unpack_from(data)
+    total = headers.length + headers.size
+    checksum = 65534 - (start + total + identification + fragment + kind + addresses - 1) % _FULL
+    if identification + count > _FULL + 1 or checksum < count:
         return None
-    data[10:12] = checksum.to_bytes(2)
-    if count > 1:
-        data[_FLAGS] &= _NEITHER_FIN_NOR_PSH
-    data[_CHECKSUM : _CHECKSUM + 2] = b"\0\0"
-    return bytes(data)
+    flags = data[_FLAGS] & _NEITHER_FIN_NOR_PSH if count > 1 else data[_FLAGS]
+    header = _IPV4.pack(start, total, identification, fragment, kind, checksum, addresses)
+    between, behind = data[_IP:_FLAGS], data[_CHECKSUM + 2 :]
+    return b"%b%b%c%b\0\0%b" % (header, between, flags, data[_FLAGS + 1 : _CHECKSUM], behind)
 
 
 def _shorten(data: memoryview, at: int, short: int) -> None:

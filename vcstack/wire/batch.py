@@ -206,6 +206,13 @@ class Run:
         at = start + (self.count - 1) * self.pitch
         return [*views[: self.count - 1], arena.data[at : at + self.last - front - back]]
 
+    def spans(self) -> list[Span]:
+        """Where each row lies."""
+        starts = range(self.start, self.start + self.count * self.pitch, self.pitch)
+        spans = [(at, self.length) for at in starts]
+        spans[-1] = starts[-1], self.last
+        return spans
+
     def rows(self) -> Rows:
         """The same as `Rows`."""
         offsets = np.arange(self.start, self.start + self.count * self.pitch, self.pitch)
