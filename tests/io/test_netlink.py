@@ -70,6 +70,7 @@ def test_interface_gets_address_mtu_and_state(host: Namespace) -> None:
     )
     (link,) = json.loads(host.ip("-j", "address", "show", "dev", "tun0"))
     assert link["mtu"] == 1414
+    assert link["txqlen"] == 1000
     assert "UP" in link["flags"]
     assert [(a["local"], a["prefixlen"]) for a in link["addr_info"]] == [("100.64.1.2", 30)]
 

@@ -31,6 +31,9 @@ _NO_LINK_LOCAL: dict[str, Any] = {
     "IFLA_AF_SPEC": {"attrs": [("AF_INET6", {"attrs": [("IFLA_INET6_ADDR_GEN_MODE", _ADDR_GEN_MODE_NONE)]})]}
 }
 """No IPv6 address of the kernel's own making: its router solicitations do not belong into the tunnel."""
+_QUEUE_PACKETS = 1000
+"""A TUN's own 500 would be 25 ms of voice. Packets of up to 64 KiB count as one, and stay that large: with a
+smaller gso_max_size the kernel would cut what it forwards into single packets."""
 _GONE = frozenset({errno.ESRCH, errno.ENODEV, errno.ENOENT, errno.EADDRNOTAVAIL})
 _PRESENT = frozenset({errno.EEXIST})
 
@@ -166,7 +169,7 @@ class _Kernel:
     def interface_up(self, name: str, address: IPv4Interface, mtu: int) -> None:
         index = self._interface(name)
         what = f"setting {name} to {address}, MTU {mtu}"
-        self._do(what, self._ip.link, "set", index=index, mtu=mtu, **_NO_LINK_LOCAL)
+        self._do(what, self._ip.link, "set", index=index, mtu=mtu, txqlen=_QUEUE_PACKETS, **_NO_LINK_LOCAL)
         arguments = {"index": index, "address": str(address.ip), "prefixlen": address.network.prefixlen}
         self._do(what, self._ip.addr, "add", fine=_PRESENT, **arguments)
         self._do(what, self._ip.link, "set", index=index, state="up")
