@@ -13,6 +13,7 @@ from vcstack.ikev2.credentials import Ppk
 from vcstack.ikev2.events import IkeUp
 from vcstack.ikev2.iana import NotifyType
 from vcstack.ikev2.keymat import keys_with_ppk
+from vcstack.ikev2.proposal import IkeProposal
 from vcstack.ikev2.wire.notify import Notify
 from vcstack.wire.secret import Secret
 
@@ -64,6 +65,21 @@ def test_an_optional_one_that_the_peer_has_not(ours: Ppk | None, theirs: Ppk | N
     pair = pair_of(ours, theirs).establish()
     pair.assert_one_tunnel()
     assert uses(pair) == [False, False]
+
+
+def test_it_is_announced_again_with_a_cookie_and_in_another_group() -> None:
+    """RFC 8784 3: the repeated IKE_SA_INIT says USE_PPK as the first did."""
+    proposals = [
+        tuple(IkeProposal.parse(f"aes256gcm16-prfsha256-{group}") for group in groups)
+        for groups in (("ecp256", "curve25519"), ("curve25519",))
+    ]
+    pair = Pair(
+        initiator_config(ppk=MANDATORY, ike_proposals=proposals[0]),
+        responder_config(ppk=MANDATORY, ike_proposals=proposals[1], cookie_threshold=0),
+    ).establish()
+    pair.assert_one_tunnel()
+    assert pair.a.endpoint.counters["rx COOKIE"] == pair.a.endpoint.counters["rx INVALID_KE_PAYLOAD"] == 1
+    assert uses(pair) == [True, True]
 
 
 def test_mandatory_here_and_unknown_to_the_responder() -> None:
