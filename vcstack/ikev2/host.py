@@ -21,6 +21,8 @@ class Host(Protocol):
     config: PeerConfig
     children: ChildTable
     counters: Counter[str]
+    may_prove_pfs: bool
+    """Whether the early proof of PFS has not cost an IKE SA."""
 
     def entropy(self, length: int) -> bytes:
         """Random bytes."""

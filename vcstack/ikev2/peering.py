@@ -42,6 +42,7 @@ class Peering:
         self.status = inspection.Status(since=now)
         self._events: deque[Event] = deque()
         self._datagrams: list[Datagram] = []
+        self.may_prove_pfs = True
         self._is_up = False
         self._is_closed = False
         self._at_once = False

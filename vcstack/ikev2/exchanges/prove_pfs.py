@@ -15,11 +15,12 @@ from vcstack.ikev2.exchanges.rekey_child import RekeyChild
 from vcstack.ikev2.iana import NotifyType
 
 if TYPE_CHECKING:
+    from vcstack.ikev2.child_sa import Child
     from vcstack.ikev2.ike_sa import IkeSa
     from vcstack.ikev2.wire.notify import Notify
 
 _TEMPORARY_WAIT_S = 5.0
-_VERDICTS = (NotifyType.NO_PROPOSAL_CHOSEN, NotifyType.INVALID_KE_PAYLOAD)
+_MISMATCHES = (NotifyType.NO_PROPOSAL_CHOSEN, NotifyType.INVALID_KE_PAYLOAD)
 
 
 class ProvePfs(RekeyChild):
@@ -29,19 +30,29 @@ class ProvePfs(RekeyChild):
 
     def refused(self, sa: IkeSa, error: Notify, now: float) -> None:
         """The verdict, if the peer gave one; the child is rekeyed in time as if nothing had been."""
-        if error.type in _VERDICTS:
-            self._mismatch(sa, f"peer said {describe_error(error)}", now)
-        elif error.type == NotifyType.TEMPORARY_FAILURE and self.old_is_alive:
-            sa.timers.pfs_proof_at = now + _TEMPORARY_WAIT_S
-        else:
+        if error.type == NotifyType.INVALID_SYNTAX:
             super().refused(sa, error, now)
+            return
+        sa.host.may_prove_pfs = True
+        if error.type == NotifyType.TEMPORARY_FAILURE and self.old_is_alive:
+            sa.timers.pfs_proof_at = now + _TEMPORARY_WAIT_S
+        elif error.type == NotifyType.CHILD_SA_NOT_FOUND:
+            super().refused(sa, error, now)
+        else:
+            what = "PFS mismatch" if error.type in _MISMATCHES else "PFS not proven"
+            self._judge(sa, f"{what}: peer said {describe_error(error)}", now)
 
     def failed(self, sa: IkeSa, reason: str, now: float) -> None:
         """The peer chose something that this end does not take."""
-        self._mismatch(sa, f"we refused the peer's answer: {reason}", now)
+        sa.host.may_prove_pfs = True
+        self._judge(sa, f"PFS mismatch: we refused the peer's answer: {reason}", now)
 
-    def _mismatch(self, sa: IkeSa, why: str, now: float) -> None:
-        verdict = f"PFS mismatch: {why}"
+    def concluded(self, sa: IkeSa, child: Child) -> None:
+        """The peer agreed."""
+        sa.host.may_prove_pfs = True
+        super().concluded(sa, child)
+
+    def _judge(self, sa: IkeSa, verdict: str, now: float) -> None:
         sa.host.report(verdict, now)
         sa.host.judge_pfs(verdict, is_proven=False)
         self.keep_old(sa, now)
@@ -50,7 +61,11 @@ class ProvePfs(RekeyChild):
 def plan(sa: IkeSa, now: float) -> None:
     """Prove it soon, if the configuration says so and wants a group at all."""
     wait = sa.host.config.early_pfs_proof_s
-    if wait is not None and preferred_group(sa.host.config.esp_proposals) is not None:
+    if wait is None or preferred_group(sa.host.config.esp_proposals) is None:
+        return
+    if not sa.host.may_prove_pfs:
+        sa.host.judge_pfs("PFS not proven: the last attempt ended the IKE SA", is_proven=False)
+    else:
         sa.timers.pfs_proof_at = now + wait
 
 
@@ -61,6 +76,8 @@ def prove(sa: IkeSa, now: float) -> None:
     if child is None or child.owner is not sa or child.sa.pfs_group is not None:
         return
     if child.can_be_rekeyed:
+        # Until there is an answer: a tunnel that the question kills must not be killed again and again.
+        sa.host.may_prove_pfs = False
         child.rekeying = True
         child.rekey_reason = "early PFS proof"
         sa.submit(ProvePfs(child), now)
