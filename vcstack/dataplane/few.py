@@ -9,9 +9,9 @@ import struct
 
 import numpy as np
 
-from vcstack.dataplane import mss, vnet
-from vcstack.dataplane.counters import Counter, Counters
+from vcstack.dataplane import vnet
 from vcstack.dataplane.intake import Intake
+from vcstack.dataplane.mss import Clamper
 from vcstack.esp.layout import PAYLOAD_OFFSET
 from vcstack.esp.sa import OutboundSa
 from vcstack.esp.single import seal_in_place
@@ -31,23 +31,24 @@ _UDP_CHECKSUM_OFFSET = 6
 _FULL = 65535
 
 
+Sealed = tuple[Rows, Integers | int]
+"""ESP packets and the TOS of the packets in them, one number where it is the same for all."""
+
+
 class FewSealer:
     """Seals what lies in the first rows of an intake."""
 
-    def __init__(
-        self, intake: Intake, encapsulator: Encapsulator, counters: Counters, *, mtu: int, mss: int
-    ) -> None:
+    def __init__(self, intake: Intake, encapsulator: Encapsulator, clamper: Clamper, *, mtu: int) -> None:
         self._intake = intake
         self._encapsulator = encapsulator
-        self._counters = counters
+        self._clamper = clamper
         self._mtu = mtu
-        self._mss = mss
         self._data = intake.arena.data
         self._ahead = PAYLOAD_OFFSET + encapsulator.overhead
         self._offsets = intake.offsets - self._ahead
         self._lone: dict[int, Integers] = {}
 
-    def seal(self, sa: OutboundSa, lengths: list[int]) -> tuple[Rows, Integers | int] | None:
+    def seal(self, sa: OutboundSa, lengths: list[int]) -> Sealed | None:
         """Seal packets of these sizes; returns ESP packets and TOS, None (and nothing done) for odd ones.
 
         Raises `esp.sa.Unusable`.
@@ -93,9 +94,8 @@ class FewSealer:
             if checksum == 0 and offset == _UDP_CHECKSUM_OFFSET:
                 checksum = _FULL  # RFC 768: zero would mean "no checksum"
             _CHECKSUM.pack_into(data, at + start + offset, checksum)
-        if data[at + 9] == _TCP and data[at + _TCP_FLAGS] & _SYN and self._mss:
-            clamped = mss.clamp(data[at : at + length], self._mss)
-            self._counters.add(Counter.OUTBOUND_MSS_CLAMPED, int(clamped))
+        if data[at + 9] == _TCP and data[at + _TCP_FLAGS] & _SYN:
+            self._clamper.clamp(data[at : at + length])
 
     def _rows(self, sizes: list[int]) -> Rows:
         count, pitch, arena = len(sizes), self._intake.pitch, self._intake.arena

@@ -4,25 +4,22 @@
     open      replay check, decrypt, replay commit, trailer                       esp.batch
     unwrap    delivery header, GRE, inner header                                  gre.batch
     admit     traffic selectors; keepalives to those that wait for them           here
-    clamp     MSS of SYN segments                                                 mss
-    coalesce  neighbouring segments of one flow -> one write                      coalesce
+    clamp     MSS of SYN segments                                                 delivery, mss
+    coalesce  neighbouring segments of one flow -> one write                      merge, coalesce
 
 A row that looks exactly like what a plain peer sends goes through arrays alone. Every other authenticated
 row is taken by the scalar modules, which know each reason for refusing, and put back in its place: the order
 stays. No row raises, and none is logged.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import numpy as np
 
-from vcstack.dataplane import mss
 from vcstack.dataplane.classify import Classified, all_esp, classify
-from vcstack.dataplane.coalesce import HEAD, PLAIN, Write, alone, coalesce, may_join
 from vcstack.dataplane.counters import Counter, Counters
+from vcstack.dataplane.delivery import Deliver, Delivery
 from vcstack.dataplane.merge import Merger
-from vcstack.dataplane.vnet import LENGTH
 from vcstack.esp.batch import Opened, Opener, esp_run
 from vcstack.esp.layout import PAYLOAD_OFFSET
 from vcstack.esp.packet import Drop, PacketError, trim_tfc, unpad
@@ -47,15 +44,10 @@ _FRAGMENT = 0x3FFF
 """More Fragments, and the offset."""
 # Members of an enumeration cost 0.3 us to look up and an operation of flags 1 us: plain integers on this
 # path.
-_TCP = int(IpProtocol.TCP)
 _BATCHES = int(Counter.INBOUND_BATCHES)
 _DATAGRAMS = int(Counter.INBOUND_DATAGRAMS)
 _DATAGRAM_BYTES = int(Counter.INBOUND_DATAGRAM_BYTES)
 _AUTHENTICATED = int(Counter.INBOUND_AUTHENTICATED)
-_PACKETS = int(Counter.INBOUND_PACKETS)
-_BYTES = int(Counter.INBOUND_BYTES)
-_SUPER_PACKETS = int(Counter.INBOUND_SUPER_PACKETS)
-_COALESCED = int(Counter.INBOUND_COALESCED)
 
 
 @dataclass(slots=True)
@@ -68,10 +60,6 @@ class Received:
     requests: list[Decapsulated] = field(default_factory=list)
     """What is to be reflected."""
     authenticated: int = 0
-
-
-Deliver = Callable[[Write], bool]
-"""Writes one packet to the TUN; False when it was not taken."""
 
 
 class Inbound:
@@ -92,8 +80,7 @@ class Inbound:
         self._reflector = reflector
         self._sad = sad
         self._counters = counters
-        self._mss = mss
-        self._deliver = deliver
+        self._delivery = Delivery(deliver, counters, mss=mss)
         self._reassembler = reassembler
         self._now = 0.0
         self._opener = Opener(MAX_ROWS)
@@ -164,10 +151,10 @@ class Inbound:
             payload = bytes(data[start : start + (size if regular else whole)])
             packet = self._inner_of(sa, payload, received, trailer=not regular)
             if packet:
-                self._pass_on_few(arena, ready)
+                self._delivery.pass_on_few(arena, ready)
                 ready = []
-                self._pass_on(_alone(packet))
-        self._pass_on_few(arena, ready)
+                self._delivery.pass_on_alone(packet)
+        self._delivery.pass_on_few(arena, ready)
         self._count_datagrams(len(spans), octets)
         self._counters.add(_AUTHENTICATED, received.authenticated)
         if odd or received.authenticated != len(spans):
@@ -201,14 +188,13 @@ class Inbound:
         spans = [] if packet is not None or run.count > MOST_OPENED else self._plain_spans(run)
         if packet is None and not spans:
             return False
-        octets = run.total()
         received.authenticated += run.count
-        sa.account(run.count, octets)
+        sa.account(run.count, run.total())
         self._counters.add(_AUTHENTICATED, run.count)
         if packet is None:
-            self._pass_on_few(run.arena, spans)
+            self._delivery.pass_on_few(run.arena, spans)
         else:
-            self._deliver_merged(packet, run, octets)
+            self._delivery.pass_on_merged(packet, run, self._decapsulator.overhead)
         return True
 
     def _plain_spans(self, run: Run) -> list[Span]:
@@ -218,15 +204,6 @@ class Inbound:
         if not all(match(run.arena.data, at, length) for at, length in spans):
             return []
         return [(at + ahead, length - ahead) for at, length in spans]
-
-    def _deliver_merged(self, packet: list[memoryview], run: Run, octets: int) -> None:
-        counters = self._counters
-        counters.add(_PACKETS, run.count)
-        counters.add(_BYTES, octets - run.count * self._decapsulator.overhead)
-        counters.add(_SUPER_PACKETS)
-        counters.add(_COALESCED, run.count)
-        if not self._deliver(packet):
-            counters.add(Counter.INBOUND_DROP_TUN)
 
     def _permits_tunnel(self, sa: InboundSa) -> bool:
         """Whether an SA admits the tunnel's packets; what it admits does not change."""
@@ -252,7 +229,7 @@ class Inbound:
         overhead = self._decapsulator.overhead
         inner = Rows(rows.arena, rows.offsets + overhead, rows.lengths - overhead, rows.pitch, rows.uniform)
         if all_plain and opened.all_regular:
-            self._pass_on(inner)
+            self._delivery.pass_on(inner)
         else:
             self._inspect(sa, opened, inner, plain & opened.regular, received)
 
@@ -267,15 +244,15 @@ class Inbound:
                 continue
             if len(packet) > inner.lengths.item(index):
                 # Reassembled, and larger than its row: it goes alone, behind the rows before it.
-                self._pass_on(inner.select(start + keep[start:index].nonzero()[0]))
-                self._pass_on(_alone(packet))
+                self._delivery.pass_on(inner.select(start + keep[start:index].nonzero()[0]))
+                self._delivery.pass_on_alone(packet)
                 start = index + 1
             else:
                 at = inner.offsets.item(index)
                 data[at : at + len(packet)] = packet
                 inner.lengths[index] = len(packet)
                 keep[index] = True
-        self._pass_on(inner.select(start + keep[start:].nonzero()[0]))
+        self._delivery.pass_on(inner.select(start + keep[start:].nonzero()[0]))
         self._counters.set_drops("ESP", self._sad.drops)
         self._counters.set_drops("GRE", self._tunnel.rejects)
 
@@ -310,67 +287,9 @@ class Inbound:
             return _NOTHING
         return outcome.payload
 
-    def _pass_on_few(self, arena: Arena, spans: list[Span]) -> None:
-        """Deliver packets that lie at `spans` one by one, unless there is something to join."""
-        data, refused = arena.data, 0
-        if len(spans) > 1 and may_join(data, spans):
-            offsets, lengths = zip(*spans, strict=True)
-            self._pass_on(Rows(arena, np.array(offsets), np.array(lengths)))
-            return
-        for at, length in spans:
-            if data[at + 9] == _TCP and data[at + 33] & 0x02 and self._mss:
-                self._clamp_one(data[at : at + length])
-            data[at - LENGTH : at] = PLAIN
-            refused += not self._deliver(data[at - LENGTH : at + length])
-        self._counters.add(_PACKETS, len(spans))
-        self._counters.add(_BYTES, sum([length for _at, length in spans]))
-        if refused:
-            self._counters.add(Counter.INBOUND_DROP_TUN, refused)
-
-    def _pass_on(self, inner: Rows) -> None:
-        if not len(inner):
-            return
-        heads = inner.arena.gather(inner.offsets, HEAD)
-        # A batch without TCP, voice for example, has nothing to clamp or to coalesce.
-        versions, protocols = heads[:, 0].tobytes(), heads[:, 9].tobytes()
-        only_ipv4 = versions.count(0x45) == len(inner)
-        tcp = protocols.count(_TCP)
-        if self._mss and (tcp or not only_ipv4):
-            syn = (heads[:, 33] & 0x02) != 0
-            syn |= heads[:, 0] != 0x45
-            if np.count_nonzero(syn):
-                self._clamp(inner, syn)
-                heads = inner.arena.gather(inner.offsets, HEAD)
-        outcome = coalesce(inner, heads) if tcp > 1 else alone(inner)
-        refused = 0
-        for packet in outcome.writes:
-            refused += not self._deliver(packet)
-        counters = self._counters
-        counters.add(_PACKETS, len(inner))
-        counters.add(_BYTES, inner.total())
-        counters.add(_SUPER_PACKETS, outcome.supers)
-        counters.add(_COALESCED, outcome.joined)
-        if refused:
-            counters.add(Counter.INBOUND_DROP_TUN, refused)
-
-    def _clamp(self, inner: Rows, candidates: Flags) -> None:
-        for index in np.flatnonzero(candidates).tolist():
-            at = inner.offsets.item(index)
-            self._clamp_one(inner.arena.data[at : at + inner.lengths.item(index)])
-
-    def _clamp_one(self, packet: memoryview) -> None:
-        if mss.clamp(packet, self._mss):
-            self._counters.add(Counter.INBOUND_MSS_CLAMPED)
-
 
 def _is_bulk(rows: Rows) -> bool:
     return len(rows) > 1 and rows.even and rows.lengths.item(0) >= BULK
-
-
-def _alone(packet: bytes) -> Rows:
-    arena = Arena(LENGTH + len(packet) + HEAD)
-    arena.data[LENGTH : LENGTH + len(packet)] = packet
-    return Rows(arena, np.array([LENGTH]), np.array([len(packet)]))
 
 
 def _admitted(sa: InboundSa, payload: bytes, *, trailer: bool) -> bytes:

@@ -19,6 +19,7 @@ from vcstack.wire.batch import Arena, Rows
 from vcstack.wire.ipv4 import MAXIMUM_PACKET
 
 CAPACITY = 128
+SPARE_ROWS = 64
 _TAIL = 24
 _LINE = 64
 
@@ -85,3 +86,18 @@ class Intake:
     def header(self, index: int) -> vnet.VnetHeader:
         """The vnet header of a row."""
         return vnet.VnetHeader.parse(self._views[index][: vnet.LENGTH])
+
+
+class Spare:
+    """Rows for at most `SPARE_ROWS` packets that were made here: fragments, keepalives."""
+
+    def __init__(self, pitch: int) -> None:
+        self._pitch = pitch
+        self._arena = Arena(SPARE_ROWS * pitch)
+
+    def lay(self, packets: list[bytes], front: int) -> Rows:
+        """Lay packets into rows, each with `front` bytes of room before it."""
+        data, offsets = self._arena.data, np.arange(len(packets)) * self._pitch + front
+        for at, packet in zip(offsets.tolist(), packets, strict=True):
+            data[at : at + len(packet)] = packet
+        return Rows(self._arena, offsets, np.array([len(packet) for packet in packets]), self._pitch)

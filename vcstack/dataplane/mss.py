@@ -5,6 +5,8 @@ from the two values (RFC 1624). Segments with a MD5 or TCP-AO signature would no
 alone.
 """
 
+from vcstack.dataplane.counters import Counter, Counters
+from vcstack.wire.batch import Flags, Rows
 from vcstack.wire.checksum import checksum_update
 from vcstack.wire.ipv4 import IpProtocol
 from vcstack.wire.tcp import CHECKSUM_OFFSET, FLAGS_OFFSET, MINIMUM_HEADER, OptionKind, TcpFlags
@@ -13,6 +15,26 @@ _TCP_AUTHENTICATION = 29
 _SIGNATURES = frozenset({OptionKind.MD5_SIGNATURE, _TCP_AUTHENTICATION})
 _IPV6_HEADER = 40
 _IPV6_NEXT_HEADER = 6
+
+
+class Clamper:
+    """Clamps to `mss`, or not at all when it is 0, and counts under `counter`."""
+
+    def __init__(self, mss: int, counters: Counters, counter: Counter) -> None:
+        self.mss = mss
+        self._counters = counters
+        self._counter = counter
+
+    def clamp(self, packet: memoryview) -> None:
+        """Lower the MSS option of one packet in place."""
+        if self.mss and clamp(packet, self.mss):
+            self._counters.add(self._counter)
+
+    def clamp_rows(self, rows: Rows, candidates: Flags) -> None:
+        """Lower it in those rows of a batch that may be SYN segments."""
+        for index in candidates.nonzero()[0].tolist():
+            at = rows.offsets.item(index)
+            self.clamp(rows.arena.data[at : at + rows.lengths.item(index)])
 
 
 def clamp(packet: memoryview, ceiling: int) -> bool:

@@ -19,10 +19,11 @@ from ipaddress import IPv4Address
 import numpy as np
 from numpy.typing import NDArray
 
-from vcstack.dataplane import mss, pmtu, vnet
+from vcstack.dataplane import pmtu, vnet
 from vcstack.dataplane.counters import Counter, Counters
-from vcstack.dataplane.few import MOST_SEALED, FewSealer
-from vcstack.dataplane.intake import CAPACITY, Intake, Read
+from vcstack.dataplane.few import MOST_SEALED, FewSealer, Sealed
+from vcstack.dataplane.intake import CAPACITY, SPARE_ROWS, Intake, Read, Spare
+from vcstack.dataplane.mss import Clamper
 from vcstack.dataplane.segment import MAX_ROWS, Headers, Malformed, Segmenter, read_headers
 from vcstack.dataplane.stream import StreamSealer
 from vcstack.esp.batch import Sealer
@@ -33,7 +34,7 @@ from vcstack.esp.selectors import Selectors
 from vcstack.gre.batch import IPV6_PROTOCOL, Encapsulator, ipv6_traffic_class
 from vcstack.gre.packet import Protocol
 from vcstack.gre.tunnel import TunnelConfig
-from vcstack.wire.batch import Arena, Flags, Integers, Rows
+from vcstack.wire.batch import Flags, Integers, Rows
 from vcstack.wire.ipv4 import IpProtocol
 
 Emit = Callable[[Rows, Integers | int], None]
@@ -45,7 +46,6 @@ Reply = Callable[[bytes], None]
 """Takes an IP packet for the host behind the TUN."""
 
 _HEAD = 40
-_SPARE_ROWS = 64
 _PLAIN = 0x45
 _IPV6_HEADER = 40
 # Members of an enumeration cost 0.3 us to look up and an operation of flags 1 us: plain integers on this
@@ -84,10 +84,11 @@ class Outbound:
         overhead = config.tunnel.overhead
         self._intake = Intake(config.mtu, overhead)
         self._segmenter = Segmenter(overhead, PAYLOAD_OFFSET + overhead)
-        self._spare = Arena(_SPARE_ROWS * self._intake.pitch)
+        self._spare = Spare(self._intake.pitch)
         self._encapsulator = Encapsulator(config.tunnel, MAX_ROWS)
         self._sealer = Sealer(MAX_ROWS)
-        self._few = FewSealer(self._intake, self._encapsulator, counters, mtu=config.mtu, mss=config.mss)
+        self._clamper = Clamper(config.mss, counters, Counter.OUTBOUND_MSS_CLAMPED)
+        self._few = FewSealer(self._intake, self._encapsulator, self._clamper, mtu=config.mtu)
         self._stream = StreamSealer(self._segmenter.arena, self._encapsulator, self._sealer)
         self._checked: OutboundSa | None = None
 
@@ -97,7 +98,9 @@ class Outbound:
         count = len(lengths)
         if count:
             self._count(count, sum(lengths))
-            if self._may_send(count) and not (count <= MOST_SEALED and self._sealed_singly(lengths)):
+            if self._may_send(count) and not (
+                count <= MOST_SEALED and self._sealed(count, lambda sa: self._few.seal(sa, lengths))
+            ):
                 self._ordinary(self._intake.rows(lengths))
         if large:
             self._count(1, large)
@@ -110,7 +113,7 @@ class Outbound:
         packets = [packet for packet in packets if len(packet) <= self._intake.room]
         if self._sad.current is None or not packets or not self._may_send(len(packets)):
             return False
-        rows = self._spread(packets, PAYLOAD_OFFSET)
+        rows = self._spare.lay(packets, PAYLOAD_OFFSET)
         tos = np.array([packet[1] for packet in packets])
         payloads = Rows(rows.arena, rows.offsets - PAYLOAD_OFFSET, rows.lengths, rows.pitch)
         return self._seal(payloads, tos)
@@ -140,25 +143,21 @@ class Outbound:
             self._checked = sa
         return True
 
-    def _sealed_singly(self, lengths: list[int]) -> bool:
-        """Send a few packets without arrays; False, and nothing done, when they need more care."""
+    def _sealed(self, packets: int, seal: Callable[[OutboundSa], Sealed | None]) -> bool:
+        """Send what `seal` makes of some packets; False, and nothing done, when they are not fit for it."""
         sa = self._sad.current
         assert sa is not None, "checked when the batch was read"
         try:
-            sealed = self._few.seal(sa, lengths)
+            sealed = seal(sa)
         except Unusable:
-            self._counters.add(Counter.OUTBOUND_DROP_EXHAUSTED, len(lengths))
+            self._counters.add(Counter.OUTBOUND_DROP_EXHAUSTED, packets)
             return True
-        if sealed is None:
-            return False
-        self._send(*sealed)
-        return True
+        if sealed is not None:
+            self._send(*sealed)
+        return sealed is not None
 
     def _ordinary(self, rows: Rows) -> None:
-        arena, offsets = rows.arena, rows.offsets
-        headers = arena.window(vnet.LENGTH)[offsets - vnet.LENGTH]
-        bad = vnet.finish_checksums(arena, offsets, rows.lengths, headers)
-        self._counters.add(_MALFORMED, bad)
+        self._counters.add(_MALFORMED, vnet.finish_checksums(rows))
         mtu = self._config.mtu
         if rows.uniform == len(rows) and rows.lengths.item(0) <= mtu:
             self._fitting(rows)
@@ -213,10 +212,10 @@ class Outbound:
         return True
 
     def _clamp_syns(self, rows: Rows, heads: NDArray[np.uint8]) -> None:
-        if self._config.mss:
+        if self._clamper.mss:
             syn = (heads[:, 33] & 0x02) != 0
             syn &= heads[:, 9] == _TCP
-            self._clamp(rows, syn)
+            self._clamper.clamp_rows(rows, syn)
 
     def _mixed(self, rows: Rows, heads: NDArray[np.uint8], plain: Flags) -> None:
         """A batch with IPv6, IPv4 options or nonsense in it: what is not plain is looked at on its own."""
@@ -233,16 +232,10 @@ class Outbound:
         if dropped:
             self._counters.add(_MALFORMED, dropped)
             rows, tos, df, protocol = rows.select(keep), tos[keep], df[keep], protocol[keep]
-        if self._config.mss:
-            self._clamp(rows, np.ones(len(rows), np.bool_))
+        if self._clamper.mss:
+            self._clamper.clamp_rows(rows, np.ones(len(rows), np.bool_))
         if len(rows):
             self._wrap(rows, tos, df, protocol)
-
-    def _clamp(self, rows: Rows, candidates: Flags) -> None:
-        for index in candidates.nonzero()[0].tolist():
-            at = rows.offsets.item(index)
-            if mss.clamp(rows.arena.data[at : at + rows.lengths.item(index)], self._config.mss):
-                self._counters.add(Counter.OUTBOUND_MSS_CLAMPED)
 
     def _wrap(
         self, rows: Rows, tos: Integers | int, dont_fragment: Integers | int, protocol: Integers | int
@@ -287,7 +280,7 @@ class Outbound:
     def _burst(self, packet: NDArray[np.uint8], headers: Headers) -> None:
         protocol = _IPV4 if headers.version == 4 else IPV6_PROTOCOL
         fits = headers.length + min(headers.size, headers.payload) <= self._config.mtu
-        if fits and self._streamed(packet, headers):
+        if fits and self._sealed(headers.segments, lambda sa: self._stream.seal(sa, packet, headers)):
             return
         for rows in self._segmenter.split(packet, headers):
             if fits:
@@ -301,25 +294,9 @@ class Outbound:
             for at, length in spans:
                 self._oversize(rows.arena.data[at : at + length])
 
-    def _streamed(self, packet: NDArray[np.uint8], headers: Headers) -> bool:
-        """Send a burst of TCP in one go; False, and nothing done, when it is not fit for that."""
-        sa = self._sad.current
-        assert sa is not None, "checked when the batch was read"
-        try:
-            sealed = self._stream.seal(sa, packet, headers)
-        except Unusable:
-            self._counters.add(Counter.OUTBOUND_DROP_EXHAUSTED, headers.segments)
-            return True
-        if sealed is None:
-            return False
-        self._send(sealed, headers.tos)
-        return True
-
     def _long(self, index: int, length: int) -> None:
         """A packet longer than a row and than the tunnel takes; its checksum may be open, too."""
-        rows = self._intake.row(index, length)
-        headers = rows.arena.window(vnet.LENGTH)[rows.offsets - vnet.LENGTH]
-        vnet.finish_checksums(rows.arena, rows.offsets, rows.lengths, headers)
+        vnet.finish_checksums(self._intake.row(index, length))
         self._oversize(self._intake.packet(index, length))
 
     def _oversize(self, packet: memoryview) -> None:
@@ -339,16 +316,8 @@ class Outbound:
                 self._reply(answer)
 
     def _resend(self, packets: list[bytes]) -> None:
-        for start in range(0, len(packets), _SPARE_ROWS):
-            self._fitting(self._spread(packets[start : start + _SPARE_ROWS], self._intake.front))
-
-    def _spread(self, packets: list[bytes], front: int) -> Rows:
-        """Lay packets into rows of the spare arena, each with room around it."""
-        pitch, data = self._intake.pitch, self._spare.data
-        offsets = np.arange(len(packets)) * pitch + front
-        for at, packet in zip(offsets.tolist(), packets, strict=True):
-            data[at : at + len(packet)] = packet
-        return Rows(self._spare, offsets, np.array([len(packet) for packet in packets]), pitch)
+        for start in range(0, len(packets), SPARE_ROWS):
+            self._fitting(self._spare.lay(packets[start : start + SPARE_ROWS], self._intake.front))
 
 
 def _selectors(sa: OutboundSa) -> Selectors:

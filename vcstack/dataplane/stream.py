@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from vcstack.dataplane.few import Sealed
 from vcstack.dataplane.segment import MAX_LAYOUTS, MAX_ROWS, Headers
 from vcstack.esp.batch import Sealer, trailer_of
 from vcstack.esp.layout import PAYLOAD_OFFSET, esp_size
@@ -67,7 +68,7 @@ class StreamSealer:
         self._front = PAYLOAD_OFFSET + encapsulator.overhead
         self._layouts: dict[tuple[int, int], _Layout] = {}
 
-    def seal(self, sa: OutboundSa, packet: NDArray[np.uint8], headers: Headers) -> Rows | None:
+    def seal(self, sa: OutboundSa, packet: NDArray[np.uint8], headers: Headers) -> Sealed | None:
         """Seal the segments of a packet that lies elsewhere; None, and nothing done, for what is not plain.
 
         Raises `esp.sa.Unusable`.
@@ -97,9 +98,8 @@ class StreamSealer:
         if short:
             lengths = lengths.copy()
             lengths[-1] = size
-        return Rows(
-            self._arena, layout.offsets[:count], lengths, layout.pitch, count - (size != layout.pitch)
-        )
+        uniform = count - (size != layout.pitch)
+        return Rows(self._arena, layout.offsets[:count], lengths, layout.pitch, uniform), headers.tos
 
     def _place(self, layout: _Layout, packet: NDArray[np.uint8], headers: Headers, count: int) -> int:
         """Copy the payloads, finish the last row; returns how much shorter that one is than the others."""

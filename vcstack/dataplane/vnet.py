@@ -10,9 +10,8 @@ import struct
 from typing import NamedTuple, Self
 
 import numpy as np
-from numpy.typing import NDArray
 
-from vcstack.wire.batch import Arena, Integers
+from vcstack.wire.batch import Arena, Integers, Rows
 
 LENGTH = 10
 NEEDS_CSUM = 1
@@ -56,12 +55,14 @@ def checksum_place(data: memoryview, at: int) -> tuple[int, int]:
     return start, offset
 
 
-def finish_checksums(arena: Arena, offsets: Integers, lengths: Integers, headers: NDArray[np.void]) -> int:
+def finish_checksums(rows: Rows) -> int:
     """Finish the checksums of the packets that ask for it; returns how many asks made no sense.
 
-    `offsets` and `lengths` are those of the packets, `headers` their vnet headers. Rows with the same length
-    and checksum position are done at once; in a batch of voice that is all of them.
+    Each packet has its vnet header in front. Rows with the same length and checksum position are done at
+    once; in a batch of voice that is all of them.
     """
+    arena, offsets, lengths = rows.arena, rows.offsets, rows.lengths
+    headers = arena.window(LENGTH)[offsets - LENGTH]
     raw = headers.tobytes()
     if lengths.item(0) == lengths.item(-1) and raw == raw[:LENGTH] * len(headers):
         first = VnetHeader.parse(raw)
