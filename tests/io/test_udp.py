@@ -12,6 +12,7 @@ import pytest
 from vcstack.io.udp import UdpTransport
 from vcstack.wire.batch import Arena, Integers, Rows
 
+SO_NO_CHECK = 11
 LOOPBACK = IPv4Address("127.0.0.1")
 Pair = tuple[UdpTransport, UdpTransport]
 
@@ -104,6 +105,19 @@ def test_an_icmp_error_costs_no_datagram() -> None:
         assert one.send(rows, 0).dropped == 0
         assert received(again) == datagrams
     one.close()
+
+
+@pytest.mark.parametrize("sendmmsg", [True, False])
+def test_where_the_kernel_does_not_cut_datagrams_go_one_by_one(sendmmsg: bool) -> None:
+    one, other = joined(sendmmsg=sendmmsg)
+    with closing(one), closing(other):
+        one._socket.setsockopt(socket.SOL_SOCKET, SO_NO_CHECK, 1)  # the kernel refuses to cut then: EINVAL
+        assert "udp-segment" in one.offloads
+        for _ in range(2):
+            rows, datagrams = batch([600] * 10 + [300] * 10)
+            assert one.send(rows, 0).dropped == 0
+            assert received(other) == datagrams
+        assert "udp-segment" not in one.offloads
 
 
 def test_what_is_in_use_has_names() -> None:

@@ -106,8 +106,26 @@ NO_OFFLOADS = {"config": {"udp_segment": False, "udp_gro": False, "sendmmsg": Fa
 
 @pytest.mark.parametrize(
     "settings",
-    [{}, {"config": {"gre_key": 7}}, {"udp": False}, NO_OFFLOADS, NO_OFFLOADS | {"udp": False}],
-    ids=["udp", "key", "raw", "udp-without-offloads", "raw-without-offloads"],
+    [
+        {},
+        {"config": {"gre_key": 7}},
+        {"udp": False},
+        {"tun_offloads": ["csum", "tso4", "tso6", "tso-ecn"]},
+        {"config": {"udp_gro": False}},
+        {"config": {"udp_segment": False}},
+        NO_OFFLOADS,
+        NO_OFFLOADS | {"udp": False},
+    ],
+    ids=[
+        "udp",
+        "key",
+        "raw",
+        "no-uso",
+        "no-gro",
+        "no-segment",
+        "udp-without-offloads",
+        "raw-without-offloads",
+    ],
 )
 def test_tcp_crosses_unharmed(folder: Path, settings: dict[str, Any]) -> None:
     with Network() as network:

@@ -1,7 +1,10 @@
 """The GRE line of a forwarder: its tunnel, keepalives both ways, and fragments that wait for the others."""
 
+from collections.abc import Callable
+
+from vcstack.dataplane.coalesce import Write
 from vcstack.dataplane.counters import Counters
-from vcstack.dataplane.inbound import Deliver, Inbound
+from vcstack.dataplane.inbound import Inbound
 from vcstack.dataplane.outbound import OutboundConfig
 from vcstack.esp.sad import Sad
 from vcstack.gre.keepalive import KeepaliveConfig, Prober
@@ -41,7 +44,9 @@ class Line:
         router = config.interface_remote or config.gre_remote
         return OutboundConfig(tunnel=self.tunnel.config, mtu=mtu, mss=config.mss, router=router)
 
-    def inbound(self, config: ForwarderConfig, sad: Sad, counters: Counters, deliver: Deliver) -> Inbound:
+    def inbound(
+        self, config: ForwarderConfig, sad: Sad, counters: Counters, deliver: Callable[[Write], bool]
+    ) -> Inbound:
         """The way in."""
         return Inbound(
             self.tunnel,

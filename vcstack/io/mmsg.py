@@ -1,4 +1,4 @@
-"""sendmmsg(2) without C of our own: the C library by ctypes, its structures as numpy arrays filled by column.
+"""sendmmsg(2) and recvmmsg(2) without C of our own: ctypes, and their structures as numpy arrays.
 
 A batch becomes messages; a message is one datagram, or with UDP_SEGMENT a run of up to 64 datagrams of one
 size of which the last may be shorter. An array operation sets a field of all of them, so 64 rows cost no
@@ -35,7 +35,7 @@ _MESSAGE = np.dtype(
         ("control", "u8"),
         ("controllen", "u8"),
         ("flags", "u8"),
-        ("sent", "u8"),
+        ("moved", "u8"),
     ]
 )
 _VECTOR = np.dtype([("base", "u8"), ("length", "u8")])
@@ -50,8 +50,13 @@ if _SENDMMSG is not None:
     _SENDMMSG.argtypes = (ctypes.c_int, ctypes.c_void_p, ctypes.c_uint, ctypes.c_int)
     _SENDMMSG.restype = ctypes.c_int
 
-available = _SENDMMSG is not None
-"""Whether the C library has it."""
+_RECVMMSG = getattr(_LIBC, "recvmmsg", None)
+if _RECVMMSG is not None:
+    _RECVMMSG.argtypes = (ctypes.c_int, ctypes.c_void_p, ctypes.c_uint, ctypes.c_int, ctypes.c_void_p)
+    _RECVMMSG.restype = ctypes.c_int
+
+available = _SENDMMSG is not None and _RECVMMSG is not None
+"""Whether the C library has them."""
 
 
 @dataclass(slots=True)
@@ -149,6 +154,35 @@ class MessageSender:
         if found is None:
             found = self._bases[id(arena)] = (arena, arena.array.ctypes.data)
         return found[1]
+
+
+class MessageReceiver:
+    """Receives batches on one socket, each datagram into its row of an arena; the arrays are built once."""
+
+    def __init__(self, descriptor: int, arena: Arena, pitch: int, rows: int) -> None:
+        self._descriptor = descriptor
+        self._arena = arena
+        self._vectors = np.zeros(rows, _VECTOR)
+        self._messages = np.zeros(rows, _MESSAGE)
+        self._vectors["base"] = arena.array.ctypes.data + np.arange(rows) * pitch
+        self._vectors["length"] = pitch
+        self._messages["iov"] = self._vectors.ctypes.data + np.arange(rows) * _VECTOR.itemsize
+        self._messages["iovlen"] = 1
+        self._messages_at = self._messages.ctypes.data
+        self._lengths = self._messages["moved"].view(np.int64)
+
+    def receive(self) -> Integers:
+        """Take what waits, as many datagrams as there are rows; their lengths.
+
+        Raises `OSError`: BlockingIOError when none waits.
+        """
+        assert _RECVMMSG is not None, "checked by the transport"
+        rows = len(self._lengths)
+        count: int = _RECVMMSG(self._descriptor, self._messages_at, rows, socket.MSG_DONTWAIT, None)
+        if count < 0:
+            number = ctypes.get_errno()
+            raise OSError(number, os.strerror(number))
+        return self._lengths[:count].copy()
 
 
 RETRY_ERRORS = frozenset({errno.EAGAIN, errno.ENOBUFS})
