@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import asyncio
 from ipaddress import IPv4Address
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
 from vcstack.control.ipsec import LINGER_S, Ipsec
 from vcstack.control.layers import Layer, State
 from vcstack.control.translate import SaLimits
+from vcstack.ikev2 import events
 from vcstack.ikev2.config import PeerConfig
 from vcstack.ikev2.identity import Identity
 from vcstack.ikev2.path import Datagram, Path
@@ -233,6 +234,10 @@ def test_a_wrong_secret_is_named_on_both_sides() -> None:
     assert error is not None
     assert "AUTHENTICATION_FAILED" in error or "AUTH" in error
     assert cpe.commands(channel.InstallInbound) == []
+
+
+def test_every_event_of_the_machine_has_its_handler() -> None:
+    assert set(Ipsec._EVENTS) == set(get_args(events.Event))
 
 
 def test_stopping_tells_the_peer() -> None:

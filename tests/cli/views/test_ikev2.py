@@ -86,3 +86,11 @@ def test_cbc_a_ppk_vendors_and_a_limit_of_the_peer_are_named() -> None:
     ):
         assert words in text
     assert widest(text) <= WIDE
+
+
+def test_the_verdict_on_pfs_is_shown_once() -> None:
+    proven = {"dc-a": samples.IKEV2_UP | {"pfs": "PFS proven: ecp384"}}
+    assert "  PFS            proven: ecp384\n" in printed(ikev2.render, proven, width=WIDE)
+    said = "PFS mismatch: peer said NO_PROPOSAL_CHOSEN"
+    refused = {"dc-a": samples.IKEV2_UP | {"pfs": said, "last_error": said, "last_error_age_s": 1.0}}
+    assert printed(ikev2.render, refused, width=WIDE).count("mismatch") == 1

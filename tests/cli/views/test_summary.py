@@ -97,3 +97,13 @@ def test_denied_routes_and_another_identity_are_named() -> None:
     text = printed(summary.render, samples.STATUS | {"tunnels": {"dc-a": tunnel}})
     assert "2 routes in, 2 denied, 1 out" in text
     assert "dc-a.example, 198.51.100.1:4500-203.0.113.10:4500" in text
+
+
+def test_a_pfs_mismatch_is_shown_where_the_child_sa_is_up_and_a_proof_is_not() -> None:
+    for verdict, shown in (
+        ("PFS mismatch: peer said NO_PROPOSAL_CHOSEN", True),
+        ("PFS proven: ecp384", False),
+    ):
+        esp = samples.STATUS_UP["esp"] | {"pfs": verdict}
+        status = samples.STATUS | {"tunnels": {"dc-a": samples.STATUS_UP | {"esp": esp}}}
+        assert (verdict in printed(summary.render, status, width=WIDE)) is shown

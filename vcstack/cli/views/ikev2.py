@@ -40,6 +40,12 @@ def _last_error(endpoint: Mapping[str, Any]) -> str:
     return f"{error}, {clock(endpoint['last_error_age_s'])} ago"
 
 
+def _pfs(endpoint: Mapping[str, Any]) -> str:
+    """What rekeyings have shown, unless that is the last error anyway."""
+    verdict = endpoint.get("pfs") or ""
+    return "" if verdict == endpoint["last_error"] else str(verdict).removeprefix("PFS ")
+
+
 def _attempts(endpoint: Mapping[str, Any]) -> str:
     failed, age, retry = endpoint["attempts"], endpoint["last_error_age_s"], endpoint["next_retry_in_s"]
     return joined(
@@ -122,6 +128,7 @@ def _end(side: str) -> Field:
 
 _ENDPOINT = (
     Field("last error", _last_error),
+    Field("PFS", _pfs),
     Field("attempts", _attempts),
     Field("peer", lambda endpoint: "" if endpoint["ike_sas"] else endpoint["remote_address"] or "any"),
 )

@@ -84,7 +84,13 @@ def _esp(layer: Mapping[str, Any]) -> str:
     if "spi_in" not in layer:
         return ""
     road = "in UDP" if layer["udp_encapsulation"] else None
-    return joined(joined(layer["suite"], road, by=" "), f"SPI {layer['spi_in']}/{layer['spi_out']}")
+    spis = f"SPI {layer['spi_in']}/{layer['spi_out']}"
+    return joined(joined(layer["suite"], road, by=" "), spis, _doubt(layer.get("pfs")))
+
+
+def _doubt(pfs: str | None) -> str | None:
+    """What is wrong with perfect forward secrecy; that it is proven needs no word here."""
+    return None if not pfs or pfs.startswith("PFS proven") else pfs
 
 
 def _gre(layer: Mapping[str, Any]) -> str:
