@@ -187,8 +187,8 @@ class Site:
     def _handle(self, report: channel.Report) -> None:
         match report:
             case channel.LineState(up, reason):
-                if self.gre.become(State.UP if up else State.DOWN, reason) and not up:
-                    self.ipsec.doubt()
+                if self.gre.become(State.UP if up else State.DOWN, reason):
+                    self.ipsec.doubt()  # also when up: a question that went unanswered before is answered now
                 self._evaluate()
             case channel.KeepaliveInfo():
                 self.keepalives = report
