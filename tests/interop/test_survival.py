@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -14,7 +16,6 @@ from tests.support.outage import Outage
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
     from tests.support.deployment import Centre
 
@@ -25,7 +26,9 @@ pytestmark = [pytest.mark.netns, pytest.mark.interop]
 def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]:
     # UDP: the forwarder's own socket takes the peer's IKE as well.
     options = {"ipsec": 'udp_encapsulation = "always"\ndpd_interval_s = 3'}
-    with Deployment(tmp_path_factory.mktemp("shared"), cpe=options) as made:
+    # The peer is patient: who notices and who returns is the CPE.
+    patient = {"ipsec": "dpd_interval_s = 60"}
+    with Deployment(tmp_path_factory.mktemp("shared"), cpe=options, centres=patient) as made:
         yield made
 
 
@@ -62,6 +65,29 @@ def test_a_stopped_forwarder_is_replaced(standing: Deployment, tmp_path: Path) -
     assert "it answered none of" in standing.cpe.log.read_text()
 
 
+def test_a_control_process_that_was_stopped_finds_everything_as_it_was(
+    standing: Deployment, tmp_path: Path
+) -> None:
+    before = forwarder(standing), forwarder(standing, B)
+    with Outage(standing.lan, A.host, tmp_path) as outage:
+        standing.cpe.signal(signal.SIGSTOP)
+        time.sleep(8)  # longer than a forwarder may be silent
+        standing.cpe.signal(signal.SIGCONT)
+        time.sleep(4)
+    note("SIGSTOP of control for 8 s", outage)
+    assert outage.longest_s < 1
+    assert (forwarder(standing), forwarder(standing, B)) == before
+
+
+def test_a_full_disk_under_the_log_stops_nothing(standing: Deployment) -> None:
+    standing.cpe.signal(signal.SIGTERM)
+    standing.cpe.wait()
+    standing.cpe.start(Path("/dev/full")).up(timeout_s=60)
+    assert standing.lan.ping(A.host)
+    standing.cpe.signal(signal.SIGTERM)
+    assert standing.cpe.wait() == 0
+
+
 def test_routes_that_somebody_removed_are_put_back(standing: Deployment, tmp_path: Path) -> None:
     before = routes(standing)
     for change in (
@@ -94,3 +120,33 @@ def test_a_deleted_interface_restarts_its_tunnel_alone(standing: Deployment, tmp
     assert outage.longest_s < 5
     assert forwarder(standing) != first
     assert forwarder(standing, B) == other
+
+
+def log_lines(deployment: Deployment) -> int:
+    return deployment.cpe.log.read_text().count("\n")
+
+
+ADDRESS = ("198.51.100.1/24", "dev", "wan0")
+AWAY: dict[str, tuple[int, tuple[str, ...], tuple[str, ...]]] = {
+    "address": (2, ("address", "del", *ADDRESS), ("address", "add", *ADDRESS)),
+    "link": (2, ("link", "set", "wan0", "down"), ("link", "set", "wan0", "up")),
+    "link-for-long": (25, ("link", "set", "wan0", "down"), ("link", "set", "wan0", "up")),
+}
+
+
+@pytest.mark.parametrize("name", AWAY)
+def test_an_uplink_that_goes_and_comes_back(standing: Deployment, tmp_path: Path, name: str) -> None:
+    away_s, gone, back = AWAY[name]
+    before = log_lines(standing)
+    with Outage(standing.lan, A.host, tmp_path) as outage:
+        standing.cpe_space.ip(*gone)
+        time.sleep(away_s)
+        standing.cpe_space.ip(*back)
+        returned = time.monotonic()
+        wait_until(lambda: standing.lan.ping(A.host), 60, "the tunnel's return")
+        recovery_s = time.monotonic() - returned
+        standing.cpe.up(timeout_s=60)
+        time.sleep(0.2)
+    note(f"{gone[0]} gone for {away_s} s: back after {recovery_s:.1f} s", outage)
+    assert recovery_s < 8
+    assert log_lines(standing) - before < 120

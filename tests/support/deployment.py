@@ -55,9 +55,9 @@ class Daemon:
         self.file.write_text(f'control_socket = "{self.socket}"\n{text}')
         self._process: subprocess.Popen[str] | None = None
 
-    def start(self) -> Self:
-        """Start it in the background; its log goes to a file."""
-        with self.log.open("a") as output:
+    def start(self, log: Path | None = None) -> Self:
+        """Start it in the background; its log goes to a file, `self.log` unless another is given."""
+        with (log or self.log).open("a") as output:
             self._process = self.namespace.spawn(*cli("up", str(self.file)), output=output)
         return self
 
