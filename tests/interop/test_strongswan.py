@@ -41,6 +41,8 @@ def test_we_initiate(tmp_path: Path, nat: bool) -> None:
         status = site.up()
         assert status["tunnels"]["dc-a"]["esp"]["udp_encapsulation"]
         check_the_road(site)
+        wait_until(lambda: "PFS proven: ecp384" in reason(site, "esp"), 20, "the early proof of PFS")
+        assert site.cpe_space.ping(HOST, source=LAN)
 
 
 def test_the_peer_initiates(tmp_path: Path) -> None:
@@ -126,6 +128,17 @@ def test_what_does_not_match_is_said_and_tried_again(
         site.charon.load(right)
         site.up(45)
         assert site.cpe_space.ping(CENTRE_TUNNEL)
+
+
+def test_a_pfs_mismatch_is_said_while_the_tunnel_works(tmp_path: Path) -> None:
+    with StrongswanCentre(tmp_path) as site:
+        site.variant(esp_proposal="aes256gcm16")
+        site.start_centre()
+        site.cpe.start()
+        site.up()
+        verdict = "PFS mismatch: peer said NO_PROPOSAL_CHOSEN"
+        wait_until(lambda: verdict in reason(site, "esp"), 20, "the early proof of PFS")
+        check_the_road(site)
 
 
 def test_a_wrong_as_number_is_said(tmp_path: Path) -> None:
