@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 _INHERITED = ("PATH", "PYTHONPATH", "PYTHONHOME", "PYTHONDONTWRITEBYTECODE", "VIRTUAL_ENV", "LANG")
 """Of the environment; secrets that the configuration takes from it stay here."""
+_OWN = {"OPENBLAS_NUM_THREADS": "1"}
+"""numpy's linear algebra, which nobody uses here, would start a thread per processor."""
 _STOP_S = 1.0
 
 
@@ -53,7 +55,7 @@ class ForwarderProcess:
                 stdin=subprocess.DEVNULL,
                 pass_fds=tuple(inherited.values()),
                 start_new_session=True,  # the terminal's Ctrl-C is for control, which stops in order
-                env={name: os.environ[name] for name in _INHERITED if name in os.environ},
+                env={name: os.environ[name] for name in _INHERITED if name in os.environ} | _OWN,
             )
         self._channel = control
         self._pidfd = os.pidfd_open(self._process.pid)
