@@ -8,6 +8,7 @@ import os
 import signal
 import subprocess
 import tempfile
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -151,6 +152,26 @@ def test_a_worker_leaves_when_control_is_gone(folder: Path) -> None:
         os.kill(side.process.pid, signal.SIGKILL)
         side.process.wait(5)
         wait_until(lambda: not side.namespace.pids(), 5, "the worker to leave")
+
+
+def test_an_interface_that_was_deleted_is_told_once_and_costs_nothing(folder: Path) -> None:
+    with Network() as network:
+        tunnel = Tunnel(network, folder, config={"interface_local": "10.9.0.1"})
+        tunnel.transfer(folder, 10_000)
+        side = tunnel.sides[0]
+        side.namespace.ip("link", "delete", "vc0")
+        (worker,) = (pid for pid in side.namespace.pids() if pid != side.process.pid)
+        before = cpu_ticks(worker)
+        time.sleep(1.0)
+        spent = cpu_ticks(worker) - before
+        result = side.finish()
+    assert result["reports"].count("Fault") == 1
+    assert spent < os.sysconf("SC_CLK_TCK") / 4
+
+
+def cpu_ticks(pid: int) -> int:
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return int(fields[11]) + int(fields[12])
 
 
 def test_a_route_with_a_smaller_mtu_is_learned(folder: Path) -> None:

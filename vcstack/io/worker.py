@@ -88,8 +88,8 @@ class Worker:
         now = time.monotonic()
         if ready.pop(self._end.fileno(), 0):
             self._read_commands(now)
-        if ready.pop(self._tun.control_queue, 0):
-            self._forwarder.control_queue_readable(now)
+        if self._tun.control_queue in ready:
+            self._dispatch(self._tun.control_queue, ready.pop(self._tun.control_queue), now)
         for descriptor, events in ready.items():
             self._dispatch(descriptor, events, now)
         if self._inbox.waits:
@@ -103,12 +103,15 @@ class Worker:
 
     def _dispatch(self, descriptor: int, events: int, now: float) -> None:
         forwarder = self._forwarder
-        if descriptor == self._tun.fileno():
-            if events & _GONE and not events & select.EPOLLIN:
-                self._epoll.unregister(descriptor)
+        queues = {self._tun.fileno(), self._tun.control_queue}
+        if descriptor in queues and events & _GONE and not events & select.EPOLLIN:
+            self._epoll.unregister(descriptor)
+            if descriptor == self._tun.fileno():
                 self._end.send(channel.Fault(f"interface {self._tun.name} is gone"))
-                return
+        elif descriptor == self._tun.fileno():
             forwarder.device_readable(now)
+        elif descriptor == self._tun.control_queue:
+            forwarder.control_queue_readable(now)
         elif descriptor == self._transport_descriptor:
             forwarder.transport_readable(now)
 
