@@ -28,7 +28,7 @@ LOWEST_RATE, HIGHEST_RATE = 100, 600_000
 _SETTLE_S = 0.08
 _IPERF_PORT = 5201
 _WORTH_A_RETRY = 0.01
-_UNDERRUN = 0.9
+_UNDERRUN, _GROWTH, _STALLS = 0.9, 1.02, 2
 _TCP_LISTEN = "0A"
 
 
@@ -201,13 +201,16 @@ class Generator:
 def search(passes: Callable[[float], float | None], guess: float, precision: float) -> float:
     """The highest rate that passes. `passes` returns the rate that was really offered, or None for loss."""
     low, high, best, rate, step = 0.0, float("inf"), 0.0, guess, 1.15
+    stalls = 0
     while high / max(low, 1.0) > 1 + precision and LOWEST_RATE <= rate <= HIGHEST_RATE:
         offered = passes(rate)
         if offered is None:
             high = rate
         else:
-            if offered < rate * _UNDERRUN and offered < best * (1 + precision):
-                break  # the sender is at its own limit
+            if offered < rate * _UNDERRUN and offered < best * _GROWTH:
+                stalls += 1
+                if stalls == _STALLS:
+                    break  # the sender is at its own limit
             low, best = rate, max(best, offered)
         if high == float("inf"):
             rate, step = low * step, min(2.0, step * 1.3)

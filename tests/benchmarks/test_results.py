@@ -43,6 +43,10 @@ def test_the_search_ends_at_the_limit_of_the_sender() -> None:
     assert len(asked) < 10
 
 
+def test_a_sender_that_lags_at_every_rate_is_not_at_its_limit() -> None:
+    assert 0.8 * 85_000 < search(lambda rate: rate * 0.85 if rate < 100_000 else None, 20_000, 0.04) < 85_000
+
+
 def test_the_search_ends_when_nothing_passes() -> None:
     assert search(lambda _rate: None, 20_000, 0.04) == 0
 
