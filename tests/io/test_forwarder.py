@@ -259,6 +259,17 @@ def test_voice_keeps_its_mark_on_the_wire() -> None:
     assert plain.transport.sent_tos == [0]
 
 
+def test_an_offload_that_turns_out_not_to_work_is_told() -> None:
+    one, _other = two_ends()
+    one.step()
+    assert channel.Offloads(("memory",)) in one.reports
+    one.transport.offloads = ()
+    for now in (5.0, 10.0):
+        one.forwarder.handle_timeout(now)
+        one.step(now)
+    assert one.reports.count(channel.Offloads(())) == 1
+
+
 def test_an_idle_nat_is_kept_open() -> None:
     one, other = two_ends()
     deadline = one.forwarder.next_timeout()

@@ -209,7 +209,7 @@ class Pong(msgspec.Struct, frozen=True, tag=True):
 
 
 class Offloads(msgspec.Struct, frozen=True, tag=True):
-    """Names of the offloads in use, after each change of the path."""
+    """Names of the offloads in use, when they have changed."""
 
     names: tuple[str, ...]
 

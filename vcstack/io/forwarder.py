@@ -173,6 +173,7 @@ class Forwarder:
         if now >= self._reports.usage_due:
             self._counters.set(Counter.OUTBOUND_DROP_QUEUE, self._device.drops())
             self._reports.usage(self._sad, now)
+            self._tell_offloads()  # a path that does not cut datagrams tells so when it is asked to
         self._after(now)
 
     def next_timeout(self) -> Deadline | None:
@@ -216,13 +217,15 @@ class Forwarder:
 
     def _set_path(self, path: SetPath) -> None:
         try:
-            changed = self._path.follow(path, self._config)
+            self._path.follow(path, self._config)
         except OSError as error:
             self._reports.add(channel.Fault(f"cannot open the path to {path.remote}: {error.strerror}"))
             return
-        transport = self._path.transport
-        if changed and transport is not None:
-            self._reports.add(channel.Offloads((*self._device.offloads, *transport.offloads)))
+        self._tell_offloads()
+
+    def _tell_offloads(self) -> None:
+        if self._path.transport is not None:
+            self._reports.offloads((*self._device.offloads, *self._path.transport.offloads))
 
     def _install(self, command: channel.InstallInbound | channel.InstallOutbound, now: float) -> None:
         try:

@@ -38,14 +38,13 @@ class PeerPath:
         self._sent = False
         self._last_sent_at = now
 
-    def follow(self, target: SetPath, config: ForwarderConfig) -> bool:
-        """Go this way from now on; False when it is in use already. Raises `OSError`: there is none then."""
+    def follow(self, target: SetPath, config: ForwarderConfig) -> None:
+        """Go this way from now on. Raises `OSError`: there is none then."""
         if target == self.target and self.transport is not None:
-            return False
+            return
         self.close()
         self.target = target
         self.transport = self._open_transport(target, config)
-        return True
 
     def close(self) -> None:
         """Give the transport back."""

@@ -18,6 +18,7 @@ class Reports:
     def __init__(self, now: float) -> None:
         self._waiting: list[Report] = []
         self._keepalives = KeepaliveReporter()
+        self._offloads_shown: tuple[str, ...] | None = None
         self._usage_shown: dict[tuple[int, bool], int] = {}
         self.usage_due = now + USAGE_S
         """When `usage` is to be told next."""
@@ -30,6 +31,12 @@ class Reports:
         """What waits, oldest first; nothing waits then."""
         taken, self._waiting = self._waiting, []
         return taken
+
+    def offloads(self, names: tuple[str, ...]) -> None:
+        """Tell what is in use, when that is new."""
+        if names != self._offloads_shown:
+            self._offloads_shown = names
+            self.add(channel.Offloads(names))
 
     def line(self, prober: Prober, reflector: Reflector, now: float) -> None:
         """Tell what has happened to the line, and how keepalives stand."""
