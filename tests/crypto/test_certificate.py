@@ -11,6 +11,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from tests.support.authority import NOW, Issued, authority, private_key
 from vcstack.crypto.certificate import MAX_CHAIN, Certificate, check_chain, check_validity
+from vcstack.crypto.der import Tag, content, elements
 from vcstack.crypto.errors import CryptoError
 
 if TYPE_CHECKING:
@@ -250,6 +251,16 @@ def test_a_name_of_an_unheard_of_kind() -> None:
     assert strange != data
     with pytest.raises(CryptoError, match="a certificate that cannot be understood"):
         Certificate.parse(strange)
+
+
+def test_a_signature_that_does_not_fill_its_octets() -> None:
+    """X.690 8.6.2: a BIT STRING begins with the count of its unused bits, and no signature covers that."""
+    issued = (ROOT.issue("branch", ["branch.example"]).certificate.data for _ in range(64))
+    data = next(data for data in issued if not data[-1] & 1)  # the library looks at the unused bits only
+    _, _, (_, signature) = elements(content(data, Tag.SEQUENCE))
+    at = len(data) - len(signature)
+    with pytest.raises(CryptoError, match="not of whole octets"):
+        Certificate.parse(data[:at] + b"\x01" + data[at + 1 :])
 
 
 @pytest.mark.filterwarnings("ignore")  # the library has more to say about some serial numbers

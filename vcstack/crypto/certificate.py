@@ -21,6 +21,7 @@ from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from cryptography.x509.oid import ExtendedKeyUsageOID, ExtensionOID
 
+from vcstack.crypto.der import Tag, content, elements
 from vcstack.crypto.errors import CryptoError
 from vcstack.crypto.signature import PEM_MARK, VerifyingKey
 
@@ -107,7 +108,9 @@ class Certificate:
             _look_at_everything(parsed)
         except _MALFORMED:
             raise CryptoError("a certificate that cannot be understood") from None
-        return cls(parsed.public_bytes(Encoding.DER), parsed, VerifyingKey.load(key))
+        data = parsed.public_bytes(Encoding.DER)
+        _look_at_signature(data)
+        return cls(data, parsed, VerifyingKey.load(key))
 
     @property
     def subject(self) -> str:
@@ -156,6 +159,13 @@ def _look_at_everything(parsed: x509.Certificate) -> None:
     _ = parsed.not_valid_before_utc, parsed.not_valid_after_utc
     for name in (parsed.subject, parsed.issuer):
         _ = name.rfc4514_string(), name.public_bytes()
+
+
+def _look_at_signature(data: bytes) -> None:
+    """The signature fills whole octets; the library ignores a count of unused bits whose bits are zero."""
+    *_, (_, signature) = elements(content(data, Tag.SEQUENCE))
+    if signature[:1] != b"\0":
+        raise CryptoError("a certificate whose signature is not of whole octets")
 
 
 def check_chain(chain: Sequence[Certificate], authorities: Sequence[Certificate], at: float) -> None:
