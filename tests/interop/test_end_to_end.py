@@ -202,7 +202,7 @@ def test_rekeys_of_both_sas_lose_no_packet(tmp_path: Path) -> None:
         assert " 0% packet loss" in pinged
         assert deployment.cpe.ask("status")["tunnels"]["dc-a"]["esp"]["spi_in"] != before
         log = deployment.cpe.log.read_text()
-        assert log.count("dc-a child SA") >= 3
+        assert log.count("dc-a child SA") >= 2
         assert "dc-a IKE SA rekeyed" in log
 
 
