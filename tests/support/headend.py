@@ -5,6 +5,7 @@ Kernel ESP, kernel GRE, strongSwan and BIRD: what a data centre is made of, with
 
 import os
 import subprocess
+import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -52,6 +53,7 @@ class Headend:
         script = shared_path("headend/headend.sh")
         environment = {
             **os.environ,
+            "PATH": _path_of_the_host(),
             "STATE": str(self.folder),
             "NETNS": self.namespace.name,
             "BRIDGE": "br0",
@@ -61,3 +63,9 @@ class Headend:
         return subprocess.run(
             command, env=environment, capture_output=True, text=True, timeout=START_S, check=False
         )
+
+
+def _path_of_the_host() -> str:
+    """PATH without this interpreter's virtual environment: /tmp, where that may be, is another one inside."""
+    own = Path(sys.prefix) / "bin"
+    return os.pathsep.join(part for part in os.environ["PATH"].split(os.pathsep) if Path(part) != own)
