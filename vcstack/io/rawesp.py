@@ -16,6 +16,7 @@ from vcstack.io.transport import SENT, SendOutcome
 from vcstack.io.udp import (
     RESERVE_BYTES,
     SEND_BUFFER_BYTES,
+    path_mtu,
     prepare,
     send_message,
     set_send_buffer,
@@ -30,7 +31,6 @@ _PITCH = 65_536 + 2_112
 """Room for any packet. Memory that no packet reaches is none; an odd multiple of 64 spares the cache."""
 _ROOM_BEHIND = 256
 _NONE: Integers = np.zeros(0, np.int64)
-_IP_MTU = 14
 
 
 class RawEspTransport:
@@ -75,10 +75,7 @@ class RawEspTransport:
 
     def path_mtu(self) -> int | None:
         """The kernel's path MTU towards the peer."""
-        try:
-            return self._socket.getsockopt(socket.IPPROTO_IP, _IP_MTU)
-        except OSError:
-            return None
+        return path_mtu(self._socket)
 
     def receive(self) -> Rows | None:
         """Take the packets that wait, each in its row behind its IPv4 header."""

@@ -82,10 +82,7 @@ class UdpTransport:
 
     def path_mtu(self) -> int | None:
         """The kernel's path MTU towards the peer."""
-        try:
-            return self._socket.getsockopt(socket.IPPROTO_IP, _IP_MTU)
-        except OSError:
-            return None
+        return path_mtu(self._socket)
 
     def receive(self) -> Rows | None:
         """Take what one call brings; small datagrams that come alone are gathered while they last.
@@ -182,6 +179,14 @@ class UdpTransport:
         except OSError:
             return False
         return True
+
+
+def path_mtu(sock: socket.socket) -> int | None:
+    """The kernel's path MTU of a connected socket, in bytes; None while it has no route."""
+    try:
+        return sock.getsockopt(socket.IPPROTO_IP, _IP_MTU)
+    except OSError:
+        return None
 
 
 def prepare(sock: socket.socket, *, path_mtu_discovery: bool) -> None:
