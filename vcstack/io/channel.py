@@ -360,8 +360,3 @@ def encode(message: Command | Report) -> bytes:
 def decode_command(data: bytes) -> Command:
     """Read one command. Raises `msgspec.DecodeError` or `msgspec.ValidationError`."""
     return _COMMANDS.decode(data)
-
-
-def decode_report(data: bytes) -> Report:
-    """Read one report. Raises `msgspec.DecodeError` or `msgspec.ValidationError`."""
-    return _REPORTS.decode(data)
